@@ -1,0 +1,173 @@
+"""Trading days of the New York Stock Exchange and the effective trading date.
+
+Here: which days are trading days and why another is not, when a day closes, which day counts at an instant; the clock
+is an argument. Not here: which days are due or ready (store/days.py), trading days as Dagster partitions
+(assets/partitions.py), where extra closures are configured (settings.py)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from functools import cache
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+from refresh_assets.errors import DayRefused
+
+NEW_YORK = ZoneInfo("America/New_York")
+REGULAR_CLOSE = time(16, 0)
+HALF_DAY_CLOSE = time(13, 0)
+
+_ONE_DAY = timedelta(days=1)
+_SATURDAY = 5
+_WEEKEND = {5: "Saturday", 6: "Sunday"}
+
+# Early closes that nobody planned; `holidays` holds only the planned ones and the snowstorm of 1994.
+# Source: NYSE special closings, as in pandas_market_calendars.
+_UNPLANNED_EARLY_CLOSES: Mapping[date, time] = MappingProxyType(
+    {
+        date(1996, 1, 8): time(14, 0),  # blizzard
+        date(1997, 10, 27): time(15, 30),  # circuit breaker
+        date(2005, 6, 1): time(15, 56),  # failure of the exchange's systems
+    }
+)
+
+
+class TradingCalendar:
+    """Trading days of the NYSE: weekdays on which it opens, less the closures that no library knows.
+
+    Half days are trading days. Days are plain dates in New York; instants are aware datetimes.
+
+    Args:
+        extra_closures: days on which the exchange stays closed besides its holidays (mourning, storms).
+
+    Source: spec section 1; `holidays` financial calendar XNYS.
+    """
+
+    def __init__(self, extra_closures: Iterable[date] = ()) -> None:
+        self.extra_closures = frozenset(extra_closures)
+
+    def __repr__(self) -> str:
+        return f"TradingCalendar(extra_closures={[str(day) for day in sorted(self.extra_closures)]})"
+
+    def closed_reason(self, day: date) -> str | None:
+        """Why the exchange is closed on `day`, in words ("Saturday", "Christmas Day"); None on a trading day.
+
+        Raises:
+            TypeError: `day` is a datetime: its day depends on a time zone, which only the caller knows.
+        """
+        if isinstance(day, datetime):
+            raise TypeError(
+                f"{day.isoformat()} is a datetime, expected a date: convert it to New York, then take .date()"
+            )
+        if day.weekday() >= _SATURDAY:
+            return _WEEKEND[day.weekday()]
+        holiday = _closures_of(day.year).get(day)
+        if holiday is not None:
+            return holiday
+        return "extra closure" if day in self.extra_closures else None
+
+    def is_trading_day(self, day: date) -> bool:
+        """Whether the NYSE opens on `day`, for a whole or a half day."""
+        return self.closed_reason(day) is None
+
+    def days(self, first: date, last: date) -> list[date]:
+        """Trading days from `first` to `last`, both included, oldest first; empty where `first > last`."""
+        return [day for day in _every_day(first, last) if self.is_trading_day(day)]
+
+    def closures(self, first: date, last: date) -> list[date]:
+        """Weekdays from `first` to `last`, both included, on which the NYSE is closed, oldest first."""
+        return [day for day in _every_day(first, last) if day.weekday() < _SATURDAY and not self.is_trading_day(day)]
+
+    def previous(self, day: date) -> date:
+        """The latest trading day before `day`, which itself need not be one."""
+        day -= _ONE_DAY
+        while not self.is_trading_day(day):
+            day -= _ONE_DAY
+        return day
+
+    def next_on_or_after(self, day: date) -> date:
+        """`day` if it is a trading day, else the first trading day after it."""
+        while not self.is_trading_day(day):
+            day += _ONE_DAY
+        return day
+
+    def nth_before(self, day: date, n: int) -> date:
+        """The trading day `n` trading days before `day`: `previous(day)` for 1, `day` itself, whatever it is, for 0.
+
+        Raises:
+            ValueError: n is negative.
+        """
+        if n < 0:
+            raise ValueError(f"n is {n}, expected 0 or more trading days before {day}")
+        for _ in range(n):
+            day = self.previous(day)
+        return day
+
+    def close_time(self, day: date) -> datetime:
+        """When trading ends on `day`: 16:00 New York, 13:00 on a half day (14:00 until 1992), as an aware datetime.
+
+        Raises:
+            DayRefused: `day` is not a trading day.
+        """
+        self.check(day)
+        return datetime.combine(day, _early_closes_of(day.year).get(day, REGULAR_CLOSE), tzinfo=NEW_YORK)
+
+    def effective_date(self, now: datetime) -> date:
+        """The latest trading day whose close is past at `now`; at the very second of the close it is past.
+
+        Raises:
+            ValueError: `now` has no time zone.
+        """
+        if now.utcoffset() is None:
+            raise ValueError(f"{now.isoformat()} has no time zone: pass an aware datetime")
+        today = now.astimezone(NEW_YORK).date()
+        if self.is_trading_day(today) and self.close_time(today) <= now:
+            return today
+        return self.previous(today)
+
+    def check(self, day: date) -> None:
+        """Nothing, if `day` is a trading day.
+
+        Raises:
+            DayRefused: it is not; names the reason and the trading days on either side.
+        """
+        reason = self.closed_reason(day)
+        if reason is not None:
+            raise DayRefused(
+                what=f"{day} is not a trading day ({reason})",
+                mend=f"take {self.previous(day)} or {self.next_on_or_after(day)}, the nearest trading days",
+            )
+
+
+def _every_day(first: date, last: date) -> Iterable[date]:
+    return (first + timedelta(days=offset) for offset in range((last - first).days + 1))
+
+
+# Whole years, built aside and cached: the `holidays` object fills itself on first look and marks a year as known before
+# it is, so that a second thread (the daemon's sensors are threads) would see an open exchange on a holiday.
+@cache
+def _closures_of(year: int) -> Mapping[date, str]:
+    """Closed weekdays of a year, with the reason of each."""
+    return MappingProxyType({day: name for day, name in _from_library(year, "public").items() if day.year == year})
+
+
+@cache
+def _early_closes_of(year: int) -> Mapping[date, time]:
+    """Half days of a year, planned or not, with the time in New York at which each closes."""
+    planned = {day: _stated_close(name) for day, name in _from_library(year, "half_day").items()}
+    unplanned = {day: close for day, close in _UNPLANNED_EARLY_CLOSES.items() if day.year == year}
+    return MappingProxyType(planned | unplanned)
+
+
+def _from_library(year: int, category: str) -> dict[date, str]:
+    import holidays  # 0.6 s with its first year: only where a day is asked
+
+    return dict(holidays.financial_holidays("XNYS", years=year, categories=category, language="en_US").items())
+
+
+def _stated_close(name: str) -> time:
+    """The time that a half day's name states, "Christmas Eve (markets close at 2:00pm)"; 13:00 where it states none."""
+    stated = re.search(r"(\d{1,2}):(\d{2}) ?pm", name)
+    return time(int(stated[1]) % 12 + 12, int(stated[2])) if stated else HALF_DAY_CLOSE
