@@ -1,0 +1,230 @@
+"""Exact sums of quantity x price, at any scale and size.
+
+Here: arrays of exact decimals as base-2^31 limbs, their products, their sums by portfolio as Python integers, and the one
+rounding to cents. Not here: which positions are summed (snapshots.py), decimal text to arrays (store/read.py).
+
+Why limbs: quantities have up to 12 decimals and books reach 10^12 USD, so a product needs more than 64 bits. Two limbs a
+number serve nearly every book (5 ms for 200,000 products); a column grows more limbs, or a finer scale, only where a row
+of it needs them. The result is exact in each case, so it does not depend on which rows were computed together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Objects = npt.NDArray[np.object_]
+
+LIMB_BITS = 31
+LIMB_MASK = (1 << LIMB_BITS) - 1
+SCALE = 12
+"""Decimals of every column, unless a row of it has more."""
+CENTS = 2
+MONEY_LIMIT = 10**20
+"""Cents that do not fit numeric(20,2) any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """N exact decimals: value = sum_k limbs[k] * 2^(31 k) * 10^-scale.
+
+    Attributes:
+        limbs: (L, N) int64, lowest first; all but the highest are in [0, 2^31), the highest carries the sign.
+        scale: decimals.
+    """
+
+    limbs: Ints
+    scale: int = SCALE
+
+    @property
+    def size(self) -> int:
+        return int(self.limbs.shape[1])
+
+    @classmethod
+    def zeros(cls, size: int) -> Exact:
+        return cls(np.zeros((1, size), dtype=np.int64))
+
+    @classmethod
+    def from_integers(cls, units: Iterable[int], scale: int = SCALE) -> Exact:
+        """From Python integers in units of 10^-scale, of any size."""
+        rest = np.array(list(units), dtype=object)
+        limbs = []
+        while True:
+            low = rest & LIMB_MASK if rest.size else rest
+            high = rest >> LIMB_BITS if rest.size else rest
+            if all(-1 <= h <= 0 for h in high):
+                # The last limb takes the sign: low - 2^31 where what is left is -1.
+                limbs.append((low + high * (1 << LIMB_BITS)).astype(np.int64))
+                return cls(np.stack(limbs), scale)
+            limbs.append(low.astype(np.int64))
+            rest = high
+
+    @classmethod
+    def from_words(cls, low: npt.NDArray[np.uint64], high: Ints, scale: int = SCALE) -> Exact:
+        """From the two 64-bit words of 128-bit two's complement integers, as Arrow's decimal128 holds them."""
+        mask = np.uint64(LIMB_MASK)
+        if np.array_equal(high, low.view(np.int64) >> 63):
+            # Every value fits 64 bits: the usual case, and a third of the work.
+            signed = low.view(np.int64)
+            limbs = [signed & LIMB_MASK, (signed >> LIMB_BITS) & LIMB_MASK, signed >> (2 * LIMB_BITS)]
+        else:
+            wide = high.view(np.uint64)
+            limbs = [
+                (low & mask).view(np.int64),
+                ((low >> np.uint64(31)) & mask).view(np.int64),
+                (((low >> np.uint64(62)) | (wide << np.uint64(2))) & mask).view(np.int64),
+                ((wide >> np.uint64(29)) & mask).view(np.int64),
+                high >> 60,
+            ]
+        return cls(_trimmed(np.stack(limbs)), scale)
+
+    def take(self, rows: npt.NDArray[np.integer] | Bools) -> Exact:
+        return Exact(self.limbs[:, rows], self.scale)
+
+    def where(self, keep: Bools) -> Exact:
+        """The same numbers, 0 where not kept."""
+        return Exact(self.limbs * keep, self.scale)
+
+    def sign(self) -> npt.NDArray[np.int8]:
+        """(N,) -1, 0 or 1."""
+        return np.where(self.limbs[-1] < 0, -1, self.limbs.any(axis=0)).astype(np.int8)
+
+    def to_float(self) -> Floats:
+        """(N,) nearest floats (to within one unit in the last place)."""
+        total = np.zeros(self.size)
+        for limb in self.limbs[::-1]:
+            total = total * float(1 << LIMB_BITS) + limb
+        return total / 10.0**self.scale
+
+    def to_integers(self) -> Objects:
+        """(N,) Python integers in units of 10^-scale."""
+        return _joined(self.limbs)
+
+    def rescaled(self, scale: int) -> Exact:
+        """The same numbers with more decimals. Rare: only where a row has more than 12, so integers will do."""
+        if scale == self.scale:
+            return self
+        return Exact.from_integers(self.to_integers() * 10 ** (scale - self.scale), scale)
+
+    def plus(self, other: Exact) -> Exact:
+        scale = max(self.scale, other.scale)
+        left, right = self.rescaled(scale).limbs, other.rescaled(scale).limbs
+        height = max(len(left), len(right)) + 1
+        return Exact(_carried(_padded(left, height) + _padded(right, height)), scale)
+
+    def plus_at(self, rows: npt.NDArray[np.integer], other: Exact) -> Exact:
+        """Add `other` (M,) to the rows that `rows` (M,) names; a row may be named more than once."""
+        scale = max(self.scale, other.scale)
+        left, right = self.rescaled(scale).limbs, other.rescaled(scale).limbs
+        height = max(len(left), len(right)) + 1
+        limbs = _padded(left, height).copy()
+        for limb, addend in zip(limbs, _padded(right, height), strict=True):
+            np.add.at(limb, rows, addend)
+        return Exact(_carried(limbs), scale)
+
+    def canonical(self) -> tuple[Ints, npt.NDArray[np.int64]]:
+        """Limbs (5, N) and scales (N,) that depend on each value alone, never on the other rows of the column."""
+        if self.scale == SCALE and len(self.limbs) <= 5:
+            return _padded(self.limbs, 5), np.full(self.size, SCALE)
+        limbs = np.zeros((5, self.size), dtype=np.int64)
+        scales = np.full(self.size, SCALE)
+        for column, whole in enumerate(self.to_integers()):
+            scale = self.scale
+            while scale > SCALE and whole % 10 == 0:
+                whole, scale = whole // 10, scale - 1
+            one = _padded(Exact.from_integers([whole], scale).limbs, 5)
+            limbs[:, column], scales[column] = one[:5, 0], scale
+        return limbs, scales
+
+
+def product_sums(left: Exact, right: Exact, starts: Ints) -> tuple[Objects, int]:
+    """Exact sums of left x right over consecutive segments.
+
+    Args:
+        left, right: N numbers each.
+        starts: (P,) first row of each segment, ascending; a segment ends where the next starts; it may be empty.
+
+    Returns:
+        (P,) Python integers, and their scale.
+    """
+    mask = LIMB_MASK
+    height = len(left.limbs) + len(right.limbs)
+    limbs = np.zeros((height, left.size), dtype=np.int64)
+    for i, a in enumerate(left.limbs):
+        for j, b in enumerate(right.limbs):
+            piece = a * b  # below 2^62
+            limbs[i + j] += piece & mask
+            limbs[i + j + 1] += piece >> LIMB_BITS
+    # A limb is now below 2^36: 2^27 rows of one portfolio can be added without overflow.
+    return _joined(segment_sums(limbs, starts)), left.scale + right.scale
+
+
+def sums(numbers: Exact, starts: Ints) -> tuple[Objects, int]:
+    """Exact sums of numbers over consecutive segments; as `product_sums`."""
+    return _joined(segment_sums(numbers.limbs, starts)), numbers.scale
+
+
+def segment_sums(columns: npt.NDArray[np.int64], starts: Ints) -> npt.NDArray[np.int64]:
+    """(L, N) -> (L, P): sums over consecutive segments, 0 for an empty one."""
+    size = columns.shape[1]
+    if size == 0 or len(starts) == 0:
+        return np.zeros((columns.shape[0], len(starts)), dtype=columns.dtype)
+    padded = np.concatenate([columns, np.zeros((columns.shape[0], 1), dtype=columns.dtype)], axis=1)
+    total = np.add.reduceat(padded, starts, axis=1)
+    ends = np.append(starts[1:], size)
+    # reduceat gives the row itself for an empty segment; the sum is 0.
+    return np.where(ends > starts, total, 0)
+
+
+def at_scale(units: Objects, scale: int, wanted: int) -> Objects:
+    """Integers in units of 10^-scale as integers in units of 10^-wanted, wanted >= scale."""
+    return units if scale == wanted else units * 10 ** (wanted - scale)
+
+
+def to_cents(units: Objects, scale: int) -> Objects:
+    """Round half-even, once. (P,) integers in units of 10^-scale -> integers in cents."""
+    divisor = 10 ** (scale - CENTS)
+    whole, rest = units // divisor, units % divisor
+    twice = rest * 2
+    up = (twice > divisor) | ((twice == divisor) & (whole % 2 == 1))
+    return whole + up.astype(np.int64) if len(units) else units
+
+
+def _padded(limbs: Ints, height: int) -> Ints:
+    """More limbs, same values: the sign moves up into the new highest limb."""
+    if len(limbs) >= height:
+        return limbs
+    padded = np.zeros((height, limbs.shape[1]), dtype=np.int64)
+    padded[: len(limbs)] = limbs
+    return _carried(padded, trim=False)
+
+
+def _carried(limbs: Ints, trim: bool = True) -> Ints:
+    """Bring every limb but the highest back into [0, 2^31)."""
+    carried = limbs.copy()
+    for k in range(len(limbs) - 1):
+        carried[k + 1] += carried[k] >> LIMB_BITS
+        carried[k] &= LIMB_MASK
+    return _trimmed(carried) if trim else carried
+
+
+def _trimmed(limbs: Ints) -> Ints:
+    """Drop highest limbs that hold nothing but the sign."""
+    height = len(limbs)
+    while height > 1 and limbs.shape[1] and not ((limbs[height - 1] + 1) >> 1).any():
+        limbs[height - 2] += limbs[height - 1] << LIMB_BITS
+        height -= 1
+    return limbs[:height]
+
+
+def _joined(limbs: npt.NDArray[np.int64]) -> Objects:
+    """(L, N) limbs, carried or not -> (N,) Python integers."""
+    total = np.zeros(limbs.shape[1], dtype=object)
+    for limb in limbs[::-1]:
+        total = total * (1 << LIMB_BITS) + limb.astype(object)
+    return total

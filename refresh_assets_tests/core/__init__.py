@@ -1,0 +1,1 @@
+"""Promises about the numbers: arrays in, arrays out, without a database."""
