@@ -1,0 +1,144 @@
+"""Connections to the database.
+
+Here: how a connection finds our tables and the platform's (search_path), read snapshots in columns (ADBC), what an
+unreachable database is called, and the retry of a lost connection. Not here: any query (read.py, write.py, days.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from refresh_assets.errors import DatabaseUnreachable
+from refresh_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import psycopg
+    import pyarrow as pa
+
+T = TypeVar("T")
+RETRIES = 3  # more tries after a lost connection, spec section 12
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where the night works. The URL holds the password: it is never shown."""
+
+    url: str = field(repr=False)
+    schema: str = "public"
+    platform_schema: str = "public"
+
+    @classmethod
+    def of(cls, settings: Settings) -> Database:
+        """Raises SettingsError where REFRESH_DATABASE_URL is not set."""
+        settings.require_database_url()
+        return cls(settings.psycopg_url(), settings.schema_name, settings.platform_schema)
+
+    @property
+    def search_path(self) -> str:
+        """Ours first: a table of ours is never taken for one of the platform's. Temporary tables last."""
+        schemas = dict.fromkeys((self.schema, self.platform_schema))
+        return ", ".join((*schemas, "pg_temp"))
+
+    @contextmanager
+    def connect(self, autocommit: bool = False) -> Iterator[psycopg.Connection[Any]]:
+        """A psycopg connection: committed at the end of the block, rolled back if it raises.
+
+        Raises DatabaseUnreachable, which names host, port and database."""
+        import psycopg
+
+        try:
+            connection = psycopg.connect(
+                self.url, autocommit=autocommit, connect_timeout=10, application_name=APPLICATION
+            )
+        except psycopg.OperationalError as error:
+            raise self._unreachable(error) from None
+        with connection:
+            connection.execute("select set_config('search_path', %s, false)", [self.search_path])
+            if not autocommit:
+                connection.commit()
+            yield connection
+
+    def snapshot(self) -> Snapshot:
+        """A read-only view of the database as it is at this moment, read in columns."""
+        return Snapshot(self)
+
+    def _unreachable(self, error: Exception) -> DatabaseUnreachable:
+        from psycopg import conninfo
+
+        parts = conninfo.conninfo_to_dict(self.url)
+        where = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', 'postgres')}"
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        password = str(parts.get("password") or "")
+        if password and password in reason:
+            reason = "connection refused"
+        return DatabaseUnreachable(
+            f"The database at {where} does not answer ({reason})."
+            " Mend: start it, or correct REFRESH_DATABASE_URL, then try again."
+        )
+
+
+APPLICATION = "refresh-assets"
+
+
+class Snapshot:
+    """One read-only transaction: every query sees the same moment. Rows come as Arrow columns.
+
+    Values reach a query through settings of the transaction (`value('day')` below reads them), never through its text."""
+
+    def __init__(self, database: Database) -> None:
+        import adbc_driver_manager
+        import adbc_driver_postgresql.dbapi as adbc
+
+        try:
+            self._connection = adbc.connect(database.url, autocommit=False)
+        except adbc_driver_manager.OperationalError as error:
+            raise database._unreachable(error) from None
+        self._cursor = self._connection.cursor()
+        self._cursor.execute("set transaction isolation level repeatable read, read only")
+        self.set(search_path=database.search_path)
+
+    def set(self, **values: object) -> None:
+        """Give values to the queries that follow."""
+        for name, value in values.items():
+            key = name if name == "search_path" else f"refresh_assets.{name}"
+            self._cursor.execute("select set_config($1, $2, true)", parameters=(key, str(value)))
+            self._cursor.fetchall()
+
+    def fetch(self, query: str) -> pa.Table:
+        """The rows of a query, in columns."""
+        self._cursor.execute(query)
+        return self._cursor.fetch_arrow_table()
+
+    def close(self) -> None:
+        self._cursor.close()
+        self._connection.close()
+
+
+def value(name: str, type_: str = "text") -> str:
+    """SQL for a value that `Snapshot.set` gave."""
+    return f"current_setting('refresh_assets.{name}')::{type_}"
+
+
+def is_lost_connection(error: BaseException) -> bool:
+    """Whether an error says that the connection went, not that the work is wrong: worth another try."""
+    import adbc_driver_manager
+    import psycopg
+
+    if isinstance(error, psycopg.OperationalError):
+        state = error.sqlstate or "08"
+        return state[:2] in {"08", "57", "53"} or state in {"40001", "40P01"}
+    if isinstance(error, adbc_driver_manager.OperationalError | adbc_driver_manager.InternalError):
+        return "connection" in str(error).lower() or "terminat" in str(error).lower()
+    return isinstance(error, DatabaseUnreachable)
+
+
+def retried(work: Callable[[], T]) -> T:
+    """Run work; after a lost connection 3 more times, waiting longer each time with jitter."""
+    import stamina
+
+    for attempt in stamina.retry_context(on=is_lost_connection, attempts=RETRIES + 1, wait_initial=0.5, wait_max=10):
+        with attempt:
+            return work()
+    raise AssertionError("a retry context ends by a result or by an error")

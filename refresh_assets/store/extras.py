@@ -1,0 +1,115 @@
+"""What a night writes besides its four tables: inline betas, marks, shocks, market values of positions.
+
+Here: one function each, on a connection whose transaction the caller ends. Not here: the four tables (write.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import psycopg
+
+from refresh_assets.core.book import Decimals
+from refresh_assets.core.money import Floats
+from refresh_assets.core.omissions import Omission
+from refresh_assets.store.read import day_number
+from refresh_assets.store.write import copy_exceptions
+
+INLINE = "inline"
+INLINE_ASSET = "inline_symbol_betas"
+
+BetaRow = tuple[str, UUID, float, float | None, int, str | None]
+"""symbol, factor, beta, r squared, observations, quality flag."""
+
+
+def write_inline_betas(
+    connection: psycopg.Connection[Any], day: date, rows: Sequence[BetaRow], omissions: Sequence[Omission]
+) -> None:
+    """Replace our betas of the day. One that the symbol batch has written meanwhile stays."""
+    connection.execute("select pg_advisory_xact_lock(hashtext('refresh inline betas'), %s)", [day_number(day)])
+    connection.execute(
+        "delete from symbol_factor_exposures where calculation_date = %s and calculation_method = %s", [day, INLINE]
+    )
+    connection.execute(
+        "create temp table inline_betas (symbol text, factor_id uuid, beta numeric, r_squared numeric,"
+        " observations int, quality_flag text) on commit drop"
+    )
+    with connection.cursor().copy("copy inline_betas from stdin") as copy:
+        for symbol, factor, beta, r_squared, observations, flag in rows:
+            copy.write_row((symbol, factor, Decimal(repr(beta)), r_squared, observations, flag))
+    connection.execute(
+        "insert into symbol_factor_exposures (symbol, factor_id, calculation_date, beta_value, r_squared, observations,"
+        " quality_flag, calculation_method) select symbol, factor_id, %s, beta, r_squared, observations, quality_flag,"
+        " %s from inline_betas on conflict do nothing",
+        [day, INLINE],
+    )
+    connection.execute("delete from refresh_exceptions where calculation_date = %s and asset = %s", [day, INLINE_ASSET])
+    copy_exceptions(connection, day, INLINE_ASSET, omissions)
+
+
+def write_marks(
+    connection: psycopg.Connection[Any], day: date, symbols: Sequence[str], codes: Sequence[int], closes: Decimals
+) -> None:
+    """The closes of the day that it used, as they were: what a later correction is seen against."""
+    connection.execute("delete from refresh_marks where calculation_date = %s", [day])
+    used = [code for code in codes if closes.state[code] == 0]
+    units = closes.exact.take(np.array(used, dtype=np.int64)).to_integers()
+    with connection.cursor().copy("copy refresh_marks (calculation_date, symbol, close_price) from stdin") as copy:
+        for code, unit in zip(used, units, strict=True):
+            copy.write_row((day, symbols[code], Decimal(int(unit)).scaleb(-closes.exact.scale).normalize()))
+
+
+def write_shocks(
+    connection: psycopg.Connection[Any],
+    day: date,
+    scenarios: Sequence[str],
+    factors: Sequence[tuple[bytes, bool]],
+    shocks: Floats,
+    moves: Floats,
+) -> None:
+    """What each scenario did to each factor on the day; `factors` are (id, is joint)."""
+    connection.execute("delete from stress_factor_shocks where calculation_date = %s", [day])
+    with connection.cursor().copy("copy stress_factor_shocks from stdin") as copy:
+        for row, scenario in enumerate(scenarios):
+            for column, (factor, is_joint) in enumerate(factors):
+                shock, move = (_null(float(value[row, column])) for value in (shocks, moves))
+                copy.write_row((day, scenario, UUID(bytes=factor), shock, move, is_joint))
+
+
+def latest_complete_day(connection: psycopg.Connection[Any]) -> date | None:
+    """The latest day on which every table is complete, of one set of inputs."""
+    row = connection.execute("select max(calculation_date) from refresh_complete_days").fetchone()
+    return row[0] if row else None
+
+
+def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
+    """Market value, last price and its date of the PUBLIC and OPTIONS positions held on the day, from its marks.
+
+    Never moves a position back in time. Gives the number of positions changed."""
+    done = connection.execute(
+        """
+        with valued as (
+            select p.id, m.close_price,
+                (p.quantity + coalesce((select sum(e.quantity_closed) from position_realized_events e
+                    where e.position_id = p.id and e.trade_date > %(day)s), 0))
+                * m.close_price * case p.investment_class when 'OPTIONS' then 100 else 1 end as market_value
+            from positions p join refresh_marks m on m.symbol = p.symbol and m.calculation_date = %(day)s
+            where p.investment_class in ('PUBLIC', 'OPTIONS') and p.quantity > '-Infinity' and p.quantity < 'Infinity'
+            and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
+            and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)
+        )
+        update positions p set market_value = v.market_value, last_price = v.close_price, last_price_date = %(day)s
+        from valued v where v.id = p.id and v.market_value <> 0
+        and (p.market_value, p.last_price, p.last_price_date) is distinct from (v.market_value, v.close_price, %(day)s)
+        """,
+        {"day": day},
+    )
+    return done.rowcount
+
+
+def _null(value: float) -> float | None:
+    return None if np.isnan(value) else value
