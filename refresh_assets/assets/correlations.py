@@ -1,0 +1,61 @@
+"""Phase 4: correlations inside each portfolio.
+
+Here: the asset and the one of its view. Not here: the figures (core/correlations.py), p values (the view itself)."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
+from refresh_assets.core.correlations import correlations
+from refresh_assets.store.read import day_number
+from refresh_assets.store.tables import correlation_rows
+from refresh_assets.store.write import Written
+
+# 90 calendar days hold at most 64 trading days; the first return uses the close before them.
+WINDOW = dg.TimeWindowPartitionMapping(start_offset=-65, allow_nonexistent_upstream_partitions=True)
+
+
+@dg.asset(deps=[dg.AssetDep(market_data_cache, partition_mapping=WINDOW), portfolios, positions], **NIGHTLY)
+def correlation_calculations(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
+    """Correlations of 90 days of log returns inside every portfolio with two PUBLIC symbols or more.
+
+    One row a portfolio and day; the pairs are arrays in it (`pairwise_correlations` shows them one by one). A pair with
+    fewer than 30 common days is undefined, not zero."""
+    refresh.write_days(context, write_correlations)
+
+
+@dg.asset(deps=[correlation_calculations], **NIGHTLY)
+def pairwise_correlations(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
+    """One row an unordered pair of symbols of a portfolio and day, with p value: a view over correlation_calculations.
+
+    Nothing is written here; this counts what the view shows."""
+    refresh.write_days(context, count_pairs)
+
+
+def write_correlations(night: Night, day: date) -> Written:
+    """Compute and write the correlations of a day."""
+    night.require_prices(day)
+    number, prices = day_number(day), night.inputs.prices
+
+    def compute(valued: ValuedBook) -> Part:
+        result = correlations(valued.book, prices, valued.valuation, night.max_symbols)
+        return Part(correlation_rows(number, result, night.inputs.symbols), result.portfolio_id, result.omissions)
+
+    return night.replace(day, "correlation_calculations", compute)
+
+
+def count_pairs(night: Night, day: date) -> dict[str, Any]:
+    """Pairs of a day, and those with a correlation."""
+    with night.database.connect() as connection:
+        row = connection.execute(
+            "select coalesce(sum(cardinality(data_points)), 0), coalesce(sum(cardinality(correlations)"
+            " - cardinality(array_positions(correlations, null))), 0)"
+            " from correlation_calculations where calculation_date = %s",
+            [day],
+        ).fetchone()
+    pairs, defined = row or (0, 0)
+    return {"pairs": int(pairs), "pairs_defined": int(defined), "dagster/partition_row_count": int(pairs)}

@@ -1,0 +1,42 @@
+"""Phase 5: factor exposures of each portfolio.
+
+Here: the asset. Not here: the figures (core/factor_exposures.py), betas (inline_betas.py)."""
+
+from datetime import date
+
+import dagster as dg
+import numpy as np
+
+from refresh_assets.assets.inline_betas import inline_symbol_betas
+from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
+from refresh_assets.core.factor_exposures import exposures
+from refresh_assets.store.read import day_number
+from refresh_assets.store.tables import exposure_rows
+from refresh_assets.store.write import Written
+
+
+@dg.asset(deps=[inline_symbol_betas, symbol_factor_exposures, market_data_cache, portfolios, positions], **NIGHTLY)
+def factor_exposures(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
+    """Exposure of each portfolio to each active factor, in USD and as a fraction of PUBLIC gross exposure.
+
+    One row a portfolio, day and factor, also where no position has a beta: null then, as unknown is not zero. A low
+    `coverage` means missing betas."""
+    refresh.write_days(context, write_exposures)
+
+
+def write_exposures(night: Night, day: date) -> Written:
+    """Compute and write the factor exposures of a day."""
+    night.require_prices(day)
+    number, betas, covered = day_number(day), night.betas(day).betas, list[float]()
+
+    def compute(valued: ValuedBook) -> Part:
+        result = exposures(valued.book, valued.valuation, betas)
+        if result.coverage.size:
+            covered.append(float(result.coverage.min(axis=1).mean()))
+        return Part(exposure_rows(number, result, night.inputs.factors), result.portfolio_id, result.omissions)
+
+    written = night.replace(day, "factor_exposures", compute)
+    written.coverage = float(np.mean(covered)) if covered else None
+    return written

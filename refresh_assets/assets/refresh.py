@@ -1,0 +1,140 @@
+"""What every asset of the night shares: its partitions, its retries, and the run-scoped resource that holds the Night.
+
+Here: Dagster's side of a night: which days a run is asked for, one bad day in a range, what the UI shows. Not here: the
+night itself (night.py), words and tables of metadata (metadata.py)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from refresh_assets.assets.metadata import told
+from refresh_assets.assets.night import Night
+from refresh_assets.assets.partitions import trading_day_partitions, trading_days
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.core import scenarios
+from refresh_assets.core.version import CODE_VERSION
+from refresh_assets.errors import NoPrices
+from refresh_assets.settings import load
+from refresh_assets.store.database import Database, retried
+from refresh_assets.store.tracking import Tracking
+from refresh_assets.store.write import Written
+
+GROUP = "portfolio_refresh"
+POOL = "portfolio_refresh"
+
+NIGHTLY: dict[str, Any] = {
+    "group_name": GROUP,
+    "partitions_def": trading_day_partitions(load(), datetime.now(UTC)),
+    "backfill_policy": dg.BackfillPolicy.single_run(),
+    "code_version": CODE_VERSION,
+    "pool": POOL,
+    "kinds": {"postgres", "numpy"},
+}
+
+
+_listeners: list[Callable[[str, date], None]] = []
+
+
+@contextmanager
+def telling(day_done: Callable[[str, date], None] | None) -> Iterator[None]:
+    """Within the block, tell (asset, day) after each day of each asset: for a progress bar in the same process."""
+    if day_done is None:
+        yield
+        return
+    _listeners.append(day_done)
+    try:
+        yield
+    finally:
+        _listeners.remove(day_done)
+
+
+class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The night of one run. Its database comes from the environment, never from run config.
+
+    Attributes:
+        scope: all: compute each day whole, and replace what is there. missing: add only the portfolios that are due."""
+
+    scope: str = "all"
+
+    _night: Night | None = PrivateAttr(default=None)
+    _tracking: Tracking | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Refresh]:  # noqa: ARG002
+        try:
+            yield self
+        finally:
+            if self._night is not None:
+                self._night.close()
+            if self._tracking is not None:
+                self._tracking.finish(datetime.now(UTC))
+
+    def night(self, context: dg.AssetExecutionContext) -> Night:
+        """The night over the partitions of this run; made by the first asset that asks."""
+        if self._night is None:
+            settings = load()
+            calendar = TradingCalendar(settings.extra_closures)
+            days = trading_days(context.partition_keys, calendar, datetime.now(UTC))
+            database = Database.of(settings)
+            file = settings.scenarios_file
+            self._night = Night(
+                database=database,
+                calendar=calendar,
+                scenarios=scenarios.read(file) if file else scenarios.packaged(),
+                days=days,
+                run_id=context.run_id,
+                missing_only=self.scope == "missing",
+                max_symbols=settings.correlation_max_symbols,
+            )
+            self._tracking = Tracking(database, days, context.run_id)
+            self._tracking.start(datetime.now(UTC))
+        return self._night
+
+    def write_days(
+        self, context: dg.AssetExecutionContext, work: Callable[[Night, date], Written | dict[str, Any]]
+    ) -> None:
+        """Do the work for each day of the run, and tell what came of it.
+
+        A day that fails costs that day alone: the others are computed and committed first, and shown as good."""
+        night = self.night(context)
+        errors: dict[date, Exception] = {}
+        for day in night.days:
+            begin = time.perf_counter()
+            try:
+                outcome = retried(lambda day=day: work(night, day))  # type: ignore[misc]
+            except NoPrices as skipped:
+                context.log.warning(str(skipped))
+                context.add_asset_metadata({"status": "skipped: not one close"}, partition_key=day.isoformat())
+                continue
+            except Exception as error:
+                errors[day] = error
+                context.log.error(f"{day}: {type(error).__name__}: {error}")
+                continue
+            seconds = time.perf_counter() - begin
+            if self._tracking is not None:
+                self._tracking.note(context.asset_key.to_user_string(), day, outcome, seconds)
+            context.add_asset_metadata(told(outcome, seconds), partition_key=day.isoformat())
+            for listener in _listeners:
+                listener(context.asset_key.to_user_string(), day)
+        if errors:
+            _report_good_days(context, [day for day in night.days if day not in errors])
+            first = min(errors)
+            raise dg.Failure(
+                f"{len(errors)} of {len(night.days)} days failed: {', '.join(map(str, sorted(errors)))}."
+                f" The first: {type(errors[first]).__name__}: {errors[first]}"
+            ) from errors[first]
+
+
+def _report_good_days(context: dg.AssetExecutionContext, days: list[date]) -> None:
+    """Dagster paints every day of a failed range red; those that are committed are reported as what they are."""
+    for day in days:
+        context.instance.report_runless_asset_event(
+            dg.AssetMaterialization(context.asset_key, partition=day.isoformat())
+        )

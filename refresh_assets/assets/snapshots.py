@@ -1,0 +1,54 @@
+"""Phase 3: one snapshot a portfolio and day.
+
+Here: the asset. Not here: the figures (core/snapshots.py), the table (store/schema.py)."""
+
+from datetime import date
+from typing import Any
+
+import dagster as dg
+import numpy as np
+
+from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
+from refresh_assets.core.book import PRIVATE
+from refresh_assets.core.snapshots import snapshots
+from refresh_assets.store.extras import write_marks
+from refresh_assets.store.read import day_number
+from refresh_assets.store.tables import snapshot_rows
+from refresh_assets.store.write import Written
+
+NOW_AND_THE_DAY_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, allow_nonexistent_upstream_partitions=True)
+
+
+@dg.asset(
+    deps=[dg.AssetDep(market_data_cache, partition_mapping=NOW_AND_THE_DAY_BEFORE), portfolios, positions], **NIGHTLY
+)
+def portfolio_snapshots(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
+    """Value, cost, P&L and exposure of every portfolio, USD, one row a portfolio and day.
+
+    A position without a price is left out, counted and named in `refresh_exceptions`: its snapshot is partial. Re-run
+    any day at any time: it replaces that day whole, and gives the same bytes."""
+    refresh.write_days(context, write_snapshots)
+
+
+def write_snapshots(night: Night, day: date) -> Written:
+    """Compute and write the snapshots of a day, and the closes that they used."""
+    night.require_prices(day)
+    number, partial, codes = day_number(day), 0, set[int]()
+
+    def compute(valued: ValuedBook) -> Part:
+        nonlocal partial
+        book = valued.book
+        result = snapshots(book, night.inputs.prices)
+        partial += int(result.is_partial.sum())
+        codes.update(np.unique(book.symbol[book.held & (book.kind != PRIVATE) & (book.symbol >= 0)]).tolist())
+        return Part(snapshot_rows(number, result), result.portfolio_id, result.omissions)
+
+    def marks(connection: Any) -> None:
+        closes = night.inputs.prices.exact[number]
+        write_marks(connection, day, night.inputs.symbols, sorted(codes | night.proxy_codes()), closes)
+
+    written = night.replace(day, "portfolio_snapshots", compute, marks)
+    written.partial = partial
+    return written

@@ -1,0 +1,197 @@
+"""Running days through Dagster, in this process.
+
+Here: which days a call asks for, one Dagster run a stretch of consecutive days, what came of each. Not here: the assets
+(assets/), whether a day is due or ready (store/days.py), words on a terminal (cli.py)."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.errors import DayRefused, UsageError
+from refresh_assets.settings import Settings
+from refresh_assets.store.database import Database
+from refresh_assets.store.days import DayStatus, State, day_statuses, stretches
+from refresh_assets.store.provision import check_ours, check_platform
+
+ALL, MISSING = "all", "missing"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call would run.
+
+    Attributes:
+        days: to be run, ascending.
+        blocked: asked for or due, but the symbol batch is not complete.
+        left_for_later: due, but beyond what heals at once.
+    """
+
+    days: list[DayStatus]
+    blocked: list[DayStatus]
+    left_for_later: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One Dagster run: its days, whether every step succeeded, and the first error in words."""
+
+    run_id: str
+    days: list[date]
+    success: bool
+    error: str | None
+
+
+def checked_days(settings: Settings, first: date, last: date, now: datetime) -> list[date]:
+    """The trading days that a call names.
+
+    Raises DayRefused for a single day that is no trading day, for one before REFRESH_START_DATE or later than the
+    effective trading date, and for a range without a trading day."""
+    calendar = TradingCalendar(settings.extra_closures)
+    effective = calendar.effective_date(now)
+    if first > last:
+        raise UsageError(f"the range begins on {first} and ends before it, on {last}", "exchange --from and --to")
+    if first == last:
+        calendar.check(first)
+    if first < settings.start_date:
+        raise DayRefused(
+            f"{first} is before the first partition, {settings.start_date}", "set REFRESH_START_DATE to an earlier day"
+        )
+    if last > effective:
+        raise DayRefused(
+            f"{last} is later than the effective trading date {effective}", f"ask for {effective} or an earlier day"
+        )
+    days = calendar.days(first, last)
+    if not days:
+        raise DayRefused(f"there is no trading day from {first} to {last}", "ask for a longer range")
+    return days
+
+
+def plan_named_days(settings: Settings, days: Sequence[date], now: datetime) -> Plan:
+    """The days that a person names, whatever stands there; without those whose symbol batch is not complete."""
+    statuses = statuses_of(settings, days, now)
+    blocked = [one for one in statuses if one.state is State.BLOCKED]
+    return Plan([one for one in statuses if one.state is not State.BLOCKED], blocked)
+
+
+def plan_due_days(settings: Settings, now: datetime) -> Plan:
+    """Whatever is due up to the effective trading date, oldest first, at most REFRESH_MAX_HEAL_DAYS."""
+    calendar = TradingCalendar(settings.extra_closures)
+    effective = calendar.effective_date(now)
+    statuses = statuses_of(settings, calendar.days(settings.start_date, effective), now)
+    due = [one for one in statuses if one.state is State.DUE]
+    blocked = [one for one in statuses if one.state is State.BLOCKED]
+    limit = settings.max_heal_days
+    return Plan(due[:limit], blocked, max(len(due) - limit, 0))
+
+
+def statuses_of(settings: Settings, days: Sequence[date], now: datetime) -> list[DayStatus]:
+    """The status of some days. Raises SchemaError where tables are missing."""
+    database = Database.of(settings)
+    calendar = TradingCalendar(settings.extra_closures)
+    effective = calendar.effective_date(now)
+    with database.connect() as connection:
+        check_platform(connection, database)
+        check_ours(connection, database)
+        return day_statuses(connection, calendar, days, effective)
+
+
+def checked_selection(names: Collection[str]) -> list[str]:
+    """Names of assets of the night. Raises UsageError for one that is none."""
+    defs, refresh = _definitions()
+    graph = defs.resolve_asset_graph()
+    known = sorted(
+        key.to_user_string() for key in graph.materializable_asset_keys if graph.get(key).group_name == refresh.GROUP
+    )
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise UsageError(
+            f"--select names no asset of the night: {', '.join(unknown)}", f"choose from {', '.join(known)}"
+        )
+    return sorted(names)
+
+
+def run_days(
+    settings: Settings,
+    days: Sequence[date],
+    scope: str,
+    select: Collection[str] = (),
+    day_done: Callable[[str, date], None] | None = None,
+) -> list[Outcome]:
+    """Materialize days, one run a stretch of consecutive trading days, oldest first.
+
+    Into the instance of DAGSTER_HOME if it is set, else nothing is recorded in Dagster (the tables are all the same).
+
+    Args:
+        scope: "all" computes each day whole; "missing" adds the portfolios that are due.
+        select: names of assets; none: all of the night.
+        day_done: told (asset, day) after each day of each asset."""
+    if not days:
+        return []
+    defs, refresh = _definitions()
+    import dagster as dg
+
+    calendar = TradingCalendar(settings.extra_closures)
+    job = defs.resolve_job_def("portfolio_refresh")
+    keys = [dg.AssetKey(name) for name in select] or None
+    outcomes = []
+    with _instance(dg) as instance, refresh.telling(day_done):
+        for stretch in stretches(days, calendar.days(min(days), max(days))):
+            result = job.execute_in_process(
+                instance=instance,
+                asset_selection=keys,
+                raise_on_error=False,
+                tags=range_tags(stretch),
+                run_config={
+                    "resources": {"refresh": {"config": {"scope": scope}}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                },
+            )
+            outcomes.append(Outcome(result.run_id, stretch, result.success, _first_error(result)))
+    return outcomes
+
+
+def range_tags(days: Sequence[date]) -> dict[str, str]:
+    """Tags that make a run cover a range of partitions, and say so to people."""
+    first, last = days[0].isoformat(), days[-1].isoformat()
+    return {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+        "nights": first if first == last else f"{first}..{last}",
+    }
+
+
+def _definitions() -> tuple[Any, Any]:
+    """The definitions and assets.refresh, imported here: Dagster costs a second or two."""
+    with warnings.catch_warnings():
+        # Backfill policies and partition offsets are "beta" in Dagster; a person at a terminal can do nothing about it.
+        warnings.filterwarnings("ignore", message=".* is currently in beta")
+        from refresh_assets.assets import refresh
+        from refresh_assets.definitions import defs
+
+        defs.resolve_job_def("portfolio_refresh")
+    return defs, refresh
+
+
+def _instance(dagster: Any) -> Any:
+    if os.environ.get("DAGSTER_HOME"):
+        return dagster.DagsterInstance.get()
+    return dagster.DagsterInstance.ephemeral()
+
+
+def _first_error(result: Any) -> str | None:
+    for event in result.all_events:
+        if event.is_step_failure:
+            error = event.step_failure_data.error
+            # The words of the innermost cause: the outer ones are Dagster's.
+            while error.cause is not None:
+                error = error.cause
+            return f"{event.step_key}: {error.message.strip()}"
+        if event.is_failure:
+            return str(event.message)
+    return None
