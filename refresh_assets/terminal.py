@@ -1,0 +1,201 @@
+"""What commands show: tables and progress on a terminal, and the same figures as plain data for --json.
+
+Here: how things look. Not here: what they are (store/days.py, automation/launch.py), parsing (cli.py)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from refresh_assets.store.days import DayStatus, LeftOut, State, stretches
+from refresh_assets.store.schema_names import DAY_TABLES
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from refresh_assets.automation.launch import Outcome, Plan
+
+ASSETS_OF_A_NIGHT = 7
+SHOWN = 5
+"""Omissions of one kind that are shown in words; the rest is counted, and --json has all."""
+
+COLOURS = {
+    State.COMPLETE: "green",
+    State.DUE: "yellow",
+    State.BLOCKED: "red",
+    State.SKIPPED: "magenta",
+    State.MIXED: "yellow",
+    State.EMPTY: "dim",
+}
+
+
+@contextmanager
+def progress(days: int, assets: int | None, quiet: bool) -> Iterator[Callable[[str, date], None] | None]:
+    """A bar over days x assets; nothing where there is nothing to run or the output is for a program."""
+    if quiet or not days:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting Dagster", total=days * (assets or ASSETS_OF_A_NIGHT))
+        yield lambda asset, day: bar.update(task, advance=1, description=f"{day} {asset}")
+
+
+def status_figures(statuses: Sequence[DayStatus]) -> dict[str, Any]:
+    return {
+        "days": [_figures(one) for one in statuses if one.state is not State.EMPTY],
+        "counts": dict(Counter(one.state.value for one in statuses)),
+    }
+
+
+def day_figures(found: DayStatus, left_out: Sequence[LeftOut]) -> dict[str, Any]:
+    return {**_figures(found), "exceptions": [asdict(one) for one in left_out]}
+
+
+def plan_figures(plan: Plan) -> dict[str, Any]:
+    return {
+        "days": [_figures(one) for one in plan.days],
+        "blocked": [_figures(one) for one in plan.blocked],
+        "left_for_later": plan.left_for_later,
+    }
+
+
+def run_figures(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus]) -> dict[str, Any]:
+    return {
+        "runs": [asdict(one) for one in outcomes],
+        "days": [_figures(one) for one in after],
+        "blocked": [_figures(one) for one in plan.blocked],
+        "left_for_later": plan.left_for_later,
+    }
+
+
+def _figures(one: DayStatus) -> dict[str, Any]:
+    return {**asdict(one), "day": one.day.isoformat(), "tables": dict(one.tables)}
+
+
+def print_status(statuses: Sequence[DayStatus], effective: date) -> None:
+    """Stretches of days in one state, oldest first, and what to do about those that are not complete."""
+    from rich.console import Console
+
+    console, days = Console(), [one.day for one in statuses]
+    known = [one for one in statuses if one.state is not State.EMPTY]
+    if not known:
+        console.print(f"No portfolio holds anything on any trading day up to {effective}: nothing is due.")
+        return
+    table = _table("from", "to", "days", "state", "why", "what to do")
+    for group in _alike(known, days):
+        first, last = group[0], group[-1]
+        colour = COLOURS[first.state]
+        mend = first.mend
+        if len(group) > 1 and first.state in (State.DUE, State.MIXED):
+            mend = f"refresh-assets run --from {first.day} --to {last.day}"
+        table.add_row(
+            str(first.day), str(last.day), str(len(group)), f"[{colour}]{first.state}[/]", first.why, mend or "nothing"
+        )
+    console.print(table)
+    counts = Counter(one.state.value for one in known)
+    console.print(f"Up to {effective}: " + ", ".join(f"{number} {state}" for state, number in sorted(counts.items())))
+
+
+def _alike(statuses: Sequence[DayStatus], days: Sequence[date]) -> list[list[DayStatus]]:
+    """Consecutive trading days of one state and reason."""
+    by_day = {one.day: one for one in statuses}
+    groups: list[list[DayStatus]] = []
+    for stretch in stretches(list(by_day), days):
+        for day in stretch:
+            one = by_day[day]
+            same = groups and groups[-1][-1].day in stretch and _reason(groups[-1][-1]) == _reason(one)
+            groups[-1].append(one) if same else groups.append([one])
+    return groups
+
+
+def _reason(one: DayStatus) -> tuple[State, str]:
+    return one.state, one.why
+
+
+def print_day(found: DayStatus, left_out: Sequence[LeftOut]) -> None:
+    """One day in full: each table, and everything left out by name."""
+    from rich.console import Console
+
+    console = Console()
+    console.print(f"{found.day}: [{COLOURS[found.state]}]{found.state}[/], {found.why}.")
+    if found.mend:
+        console.print(f"What to do: {found.mend}")
+    table = _table("table", "portfolios with rows", "portfolios due")
+    for name in DAY_TABLES:
+        table.add_row(name, str(found.tables.get(name, 0)), str(found.portfolios))
+    console.print(table)
+    print_left_out(left_out)
+
+
+def print_left_out(left_out: Sequence[LeftOut]) -> None:
+    """What was left out, by table and code, each with its mend; the first few of each in words."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    if not left_out:
+        console.print("Nothing was left out.")
+        return
+    groups: dict[tuple[str, str], list[LeftOut]] = {}
+    for one in left_out:
+        groups.setdefault((one.asset, one.code), []).append(one)
+    for (asset, code), some in groups.items():
+        console.print(f"[bold]{code}[/]  {len(some)} in {asset}")
+        for one in some[:SHOWN]:
+            owner = f"{one.portfolio}: " if one.portfolio else ""
+            console.print(f"  {owner}{one.detail}", markup=False)
+        if len(some) > SHOWN:
+            console.print(f"  ... and {len(some) - SHOWN} more: add --json to see all.")
+
+
+def print_plan(plan: Plan) -> None:
+    """What a run would do."""
+    from rich.console import Console
+
+    console = Console()
+    for one in plan.days:
+        console.print(f"would run {one.day}: {one.state}, {one.why}")
+    _print_rest(console, plan)
+    if not plan.days and not plan.blocked:
+        console.print("nothing is due")
+
+
+def print_run(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus]) -> None:
+    """What a run did: a line a day."""
+    from rich.console import Console
+
+    console = Console()
+    if not plan.days and not plan.blocked:
+        console.print("Nothing is due: every day is complete.")
+    for one in after:
+        figures = "  ".join(f"{name} {number}" for name, number in one.tables.items())
+        failed = f"  [red]{one.failed} failed[/]" if one.failed else ""
+        left_out = f"  {one.exceptions} left out" if one.exceptions else ""
+        console.print(f"{one.day}  [{COLOURS[one.state]}]{one.state}[/]  {figures}{left_out}{failed}", highlight=False)
+    if any(one.exceptions for one in after):
+        console.print("What was left out, and why: refresh-assets status --date DAY")
+    for outcome in outcomes:
+        if not outcome.success:
+            console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}", highlight=False)
+    _print_rest(console, plan)
+
+
+def _print_rest(console: Any, plan: Plan) -> None:
+    for one in plan.blocked:
+        console.print(f"[red]{one.day} is blocked[/]: {one.why}. What to do: {one.mend}.", highlight=False)
+    if plan.left_for_later:
+        console.print(f"{plan.left_for_later} more days are due: run again (REFRESH_MAX_HEAL_DAYS at once).")
+
+
+def _table(*headings: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(*headings, box=box.SIMPLE_HEAD, pad_edge=False)
