@@ -1,0 +1,140 @@
+"""One night without Dagster, step by step, and the same in processes of their own: for memory, and through Dagster.
+
+Here: driving a Night as the assets do, timing each step, what a fresh process needs. Not here: the comparison and its
+table (night.py), whether the figures are right (refresh_assets_tests/)."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.core import scenarios
+from refresh_assets.store.database import Database
+from refresh_assets.store.inputs import CACHED_CHUNKS
+
+READ = "reading the inputs"
+Seconds = dict[str, float]
+
+
+def run(database: Database, days: Sequence[date]) -> Seconds:
+    """Every table of the days, each table for all days before the next, as one Dagster run does it.
+
+    Returns:
+        Seconds by step, from opening the snapshot to the last commit. What a step is the first to need (the betas of
+        the day, its digests) is counted with it; the positions are counted as reading.
+
+    Raises:
+        Whatever the night raises: a benchmark of a night that fails says nothing.
+    """
+    from refresh_assets.assets.night import Night
+
+    seconds: Seconds = {}
+    steps = _steps()
+    begin = perf_counter()
+    night = Night(database, TradingCalendar(), scenarios.packaged(), list(days), "benchmark")
+    try:
+        # A larger platform's positions are read again for each table, so there they are counted with the tables.
+        if night.inputs.chunks <= CACHED_CHUNKS:
+            for _ in night.inputs.ledgers():
+                pass
+        seconds[READ] = perf_counter() - begin
+        for name, write in steps.items():
+            begin = perf_counter()
+            for day in days:
+                write(night, day)
+            seconds[name] = perf_counter() - begin
+    finally:
+        night.close()
+    return seconds
+
+
+def _steps() -> dict[str, Callable[[Any, date], Any]]:
+    """The assets' own work, by asset, in the order of the graph."""
+    with warnings.catch_warnings():
+        # Partition mappings and backfill policies are "beta" in Dagster: nothing that a benchmark could do about it.
+        warnings.filterwarnings("ignore", message=".* is currently in beta")
+        from refresh_assets.assets.correlations import write_correlations
+        from refresh_assets.assets.factor_exposures import write_exposures
+        from refresh_assets.assets.inline_betas import write_betas
+        from refresh_assets.assets.position_values import write_market_values
+        from refresh_assets.assets.snapshots import write_snapshots
+        from refresh_assets.assets.stress import write_stress
+    return {
+        "inline_symbol_betas": write_betas,
+        "portfolio_snapshots": write_snapshots,
+        "correlation_calculations": write_correlations,
+        "factor_exposures": write_exposures,
+        "stress_test_results": write_stress,
+        "position_market_values": write_market_values,
+    }
+
+
+def in_own_process(mode: str, url: str, day: date) -> dict[str, float]:
+    """Run `memory` or `dagster` (below) in a fresh process; its figures, and `process_seconds` from start to end.
+
+    Raises:
+        RuntimeError: the process failed; quotes the last line that it said.
+    """
+    environment = {key: word for key, word in os.environ.items() if key != "DAGSTER_HOME"}
+    environment["REFRESH_DATABASE_URL"] = url
+    begin = perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", __spec__.name, mode, day.isoformat()],
+        env=environment,
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
+        raise RuntimeError(f"the {mode} process ended with {done.returncode} and said: {said}")
+    figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return {**figures, "process_seconds": perf_counter() - begin}
+
+
+def memory(day: date) -> dict[str, float]:
+    """Peak resident memory of a process that runs one night, and of its imports alone, MiB."""
+    _steps()
+    at_import = _peak_mib()
+    run(Database(os.environ["REFRESH_DATABASE_URL"]), [day])
+    return {"peak_mib": _peak_mib(), "import_mib": at_import}
+
+
+def dagster(day: date) -> dict[str, float]:
+    """Seconds of one night through Dagster, its code loaded, with an instance that ends with the process."""
+    from refresh_assets.automation.launch import ALL, checked_selection, run_days
+    from refresh_assets.settings import load
+
+    checked_selection([])  # loads the definitions
+    begin = perf_counter()
+    outcomes = run_days(load(), [day], ALL)
+    seconds = perf_counter() - begin
+    failed = [outcome.error for outcome in outcomes if not outcome.success]
+    if failed or not outcomes:
+        raise RuntimeError(f"the run through Dagster failed: {failed}")
+    return {"seconds": seconds}
+
+
+def _peak_mib() -> float:
+    """The kernel's high-water mark of this process image: getrusage's would begin with that of its parent."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = (line.split() for line in status.read_text(encoding="utf-8").splitlines())
+        return next(int(words[1]) / 1024 for words in lines if words[:1] == ["VmHWM:"])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    print(json.dumps({"memory": memory, "dagster": dagster}[sys.argv[1]](date.fromisoformat(sys.argv[2]))))
