@@ -1,0 +1,109 @@
+"""What every test may ask for: a PostgreSQL of its own, and an environment without our settings.
+
+Here: the embedded server, databases cloned from one that was initialised once, the calendar. Not here: rows in a
+platform's tables (worlds.py)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.store.database import Database
+from refresh_assets.store.embedded import embedded_postgres
+from refresh_assets.store.provision import init
+
+NUMBERS = count(1)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads a REFRESH_ variable that happens to be set."""
+    for name in list(os.environ):
+        if name.upper().startswith("REFRESH_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The URL of the superuser's database of one embedded server, for the whole session."""
+    # A short path: a socket's may have 107 bytes. As root the server runs as a user of its own, who must reach it.
+    with tempfile.TemporaryDirectory(prefix="refresh-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        with embedded_postgres(Path(folder) / "pg", keep=False) as url:
+            # Nothing here needs to outlive a crash of the machine.
+            with psycopg.connect(url, autocommit=True) as connection:
+                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                    connection.execute(SQL("alter system set {} = off").format(Identifier(setting)))
+                connection.execute("select pg_reload_conf()")
+            yield url
+
+
+@pytest.fixture(scope="session")
+def initialised_template(server_url: str) -> Iterator[str]:
+    """The name of a database on which `init` ran once; nobody stays connected to it."""
+    with new_database(server_url) as (name, url):
+        init(Database(url))
+        yield name
+
+
+@pytest.fixture
+def database(server_url: str, initialised_template: str) -> Iterator[Database]:
+    """A fresh database with the platform's tables and ours, all empty but for the default factors."""
+    with new_database(server_url, initialised_template) as (_, url):
+        yield Database(url)
+
+
+@pytest.fixture
+def empty_database(server_url: str) -> Iterator[Database]:
+    """A fresh database with nothing in it."""
+    with new_database(server_url) as (_, url):
+        yield Database(url)
+
+
+@pytest.fixture(scope="session")
+def calendar() -> TradingCalendar:
+    """The NYSE's trading days."""
+    return TradingCalendar()
+
+
+@contextmanager
+def new_database(server_url: str, template: str = "template1") -> Iterator[tuple[str, str]]:
+    """Name and URL of a database that is dropped afterwards, whoever is still connected."""
+    name = f"test_{os.getpid()}_{next(NUMBERS)}"
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
+    try:
+        yield name, urlsplit(server_url)._replace(path=f"/{name}").geturl()
+    finally:
+        with psycopg.connect(server_url, autocommit=True) as server:
+            server.execute(SQL("drop database {} with (force)").format(Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def demo_template(server_url: str, initialised_template: str) -> Iterator[str]:
+    """The name of a database that holds the demo's platform on the eve of its first night."""
+    from refresh_assets.demo.world import NIGHTS, load_platform
+
+    with new_database(server_url, initialised_template) as (name, url):
+        with Database(url).connect() as connection:
+            load_platform(connection, TradingCalendar().previous(NIGHTS.first))
+        yield name
+
+
+@pytest.fixture
+def demo_database(server_url: str, demo_template: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """The demo's platform in a fresh database, to which the environment's settings point; no night has run yet."""
+    with new_database(server_url, demo_template) as (_, url):
+        monkeypatch.setenv("REFRESH_DATABASE_URL", url)
+        monkeypatch.setenv("REFRESH_START_DATE", "2020-02-18")
+        yield Database(url)
