@@ -1,7 +1,7 @@
 # One image for webserver, daemon and command line; say which when you start it:
-#   docker run -e REFRESH_DATABASE_URL=... -e DAGSTER_POSTGRES_URL=... -p 3000:3000 refresh-assets \
+#   docker run -e REFRESH_DATABASE_URL=... -p 3000:3000 refresh-assets \
 #     dagster-webserver -h 0.0.0.0 -p 3000 -w workspace.yaml
-#   docker run -e REFRESH_DATABASE_URL=... -e DAGSTER_POSTGRES_URL=... refresh-assets dagster-daemon run -w workspace.yaml
+#   docker run -e REFRESH_DATABASE_URL=... refresh-assets dagster-daemon run -w workspace.yaml
 #   docker run -e REFRESH_DATABASE_URL=... refresh-assets refresh-assets run
 FROM python:3.12-slim
 

@@ -24,7 +24,6 @@ def build_defs() -> dg.Definitions:
 portfolio_refresh_job = dg.define_asset_job(
     "portfolio_refresh",
     selection=dg.AssetSelection.groups(refresh.GROUP),
-    partitions_def=refresh.NIGHTLY["partitions_def"],
     executor_def=dg.in_process_executor,
     description="The night: every table of one trading day or of a range of days, in one process.",
 )

@@ -181,7 +181,7 @@ def _definitions() -> tuple[Any, Any]:
 def _instance(dagster: Any) -> Any:
     if os.environ.get("DAGSTER_HOME"):
         return dagster.DagsterInstance.get()
-    return dagster.DagsterInstance.ephemeral()
+    return dagster.DagsterInstance.ephemeral(settings={"telemetry": {"enabled": False}})
 
 
 def _first_error(result: Any) -> str | None:

@@ -20,7 +20,22 @@ from refresh_assets.errors import UsageError
 
 LAST_EVENING = datetime(NIGHTS.last.year, NIGHTS.last.month, NIGHTS.last.day, 21, 30, tzinfo=NEW_YORK)
 DURATION_OF_TLT, DURATION_OF_UST10Y = "duration = 16.5", "duration = 8.5"
-DAGSTER_YAML = "telemetry:\n  enabled: false\n"
+DAGSTER_YAML = """\
+# The demo's Dagster instance: as in production, less the monitoring of workers.
+storage:
+  custom:
+    module: refresh_assets.automation.dagster_storage
+    class: NightStorage
+    config: {}
+concurrency:
+  pools:
+    granularity: run
+    default_limit: 1
+nux:
+  enabled: false
+telemetry:
+  enabled: false
+"""
 
 
 @contextmanager
