@@ -15,11 +15,13 @@ from refresh_assets.store.days import DayStatus, LeftOut, State, stretches
 from refresh_assets.store.schema_names import DAY_TABLES
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from refresh_assets.automation.launch import Outcome, Plan
 
 ASSETS_OF_A_NIGHT = 7
+TABLE_WIDTH = 124
 SHOWN = 5
 """Omissions of one kind that are shown in words; the rest is counted, and --json has all."""
 
@@ -43,7 +45,8 @@ def progress(days: int, assets: int | None, quiet: bool) -> Iterator[Callable[[s
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting Dagster", total=days * (assets or ASSETS_OF_A_NIGHT))
         yield lambda asset, day: bar.update(task, advance=1, description=f"{day} {asset}")
 
@@ -82,9 +85,7 @@ def _figures(one: DayStatus) -> dict[str, Any]:
 
 def print_status(statuses: Sequence[DayStatus], effective: date) -> None:
     """Stretches of days in one state, oldest first, and what to do about those that are not complete."""
-    from rich.console import Console
-
-    console, days = Console(), [one.day for one in statuses]
+    console, days = wide_console(), [one.day for one in statuses]
     known = [one for one in statuses if one.state is not State.EMPTY]
     if not known:
         console.print(f"No portfolio holds anything on any trading day up to {effective}: nothing is due.")
@@ -122,9 +123,7 @@ def _reason(one: DayStatus) -> tuple[State, str]:
 
 def print_day(found: DayStatus, left_out: Sequence[LeftOut]) -> None:
     """One day in full: each table, and everything left out by name."""
-    from rich.console import Console
-
-    console = Console()
+    console = wide_console()
     console.print(f"{found.day}: [{COLOURS[found.state]}]{found.state}[/], {found.why}.")
     if found.mend:
         console.print(f"What to do: {found.mend}")
@@ -137,9 +136,7 @@ def print_day(found: DayStatus, left_out: Sequence[LeftOut]) -> None:
 
 def print_left_out(left_out: Sequence[LeftOut]) -> None:
     """What was left out, by table and code, each with its mend; the first few of each in words."""
-    from rich.console import Console
-
-    console = Console(soft_wrap=True, highlight=False)
+    console = wide_console()
     if not left_out:
         console.print("Nothing was left out.")
         return
@@ -157,9 +154,7 @@ def print_left_out(left_out: Sequence[LeftOut]) -> None:
 
 def print_plan(plan: Plan) -> None:
     """What a run would do."""
-    from rich.console import Console
-
-    console = Console()
+    console = wide_console()
     for one in plan.days:
         console.print(f"would run {one.day}: {one.state}, {one.why}")
     _print_rest(console, plan)
@@ -169,29 +164,34 @@ def print_plan(plan: Plan) -> None:
 
 def print_run(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus]) -> None:
     """What a run did: a line a day."""
-    from rich.console import Console
-
-    console = Console()
+    console = wide_console()
     if not plan.days and not plan.blocked:
         console.print("Nothing is due: every day is complete.")
     for one in after:
         figures = "  ".join(f"{name} {number}" for name, number in one.tables.items())
         failed = f"  [red]{one.failed} failed[/]" if one.failed else ""
         left_out = f"  {one.exceptions} left out" if one.exceptions else ""
-        console.print(f"{one.day}  [{COLOURS[one.state]}]{one.state}[/]  {figures}{left_out}{failed}", highlight=False)
+        console.print(f"{one.day}  [{COLOURS[one.state]}]{one.state}[/]  {figures}{left_out}{failed}")
     if any(one.exceptions for one in after):
         console.print("What was left out, and why: refresh-assets status --date DAY")
     for outcome in outcomes:
         if not outcome.success:
-            console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}", highlight=False)
+            console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}")
     _print_rest(console, plan)
 
 
 def _print_rest(console: Any, plan: Plan) -> None:
     for one in plan.blocked:
-        console.print(f"[red]{one.day} is blocked[/]: {one.why}. What to do: {one.mend}.", highlight=False)
+        console.print(f"[red]{one.day} is blocked[/]: {one.why}. What to do: {one.mend}.")
     if plan.left_for_later:
         console.print(f"{plan.left_for_later} more days are due: run again (REFRESH_MAX_HEAL_DAYS at once).")
+
+
+def wide_console() -> Console:
+    """Lines are never cut: a terminal wraps them, and a file keeps them whole."""
+    from rich.console import Console
+
+    return Console(soft_wrap=True, highlight=False, width=max(Console().width, TABLE_WIDTH))
 
 
 def _table(*headings: str) -> Table:

@@ -5,6 +5,7 @@ here: formulas (core/), SQL (store/), Dagster (the asset files beside this one):
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -85,19 +86,18 @@ class Night:
     run_id: str
     missing_only: bool = False
     max_symbols: int = 100
+    min_price_coverage: float = 0.8
     chunk_portfolios: int = 4096
     _books: dict[tuple[date, int], ValuedBook] = field(default_factory=dict)
     _digests: dict[date, Inputs] = field(default_factory=dict)
     _betas: dict[date, DayBetas] = field(default_factory=dict)
-    opened: bool = False
 
     @cached_property
     def inputs(self) -> RunInputs:
-        self.opened = True
         return read_inputs(self.database, self.calendar, self.days, self.chunk_portfolios)
 
     def close(self) -> None:
-        if self.opened:
+        if "inputs" in self.__dict__:
             self.inputs.close()
 
     def replace(
@@ -106,12 +106,12 @@ class Night:
         table: str,
         compute: Callable[[ValuedBook], Part],
         extra: Callable[[Any], None] | None = None,
-        named: Sequence[Omission] = (),
+        named: Callable[[], Sequence[Omission]] = tuple,
     ) -> Written:
         """Compute a day of a table, chunk by chunk, and write it in one transaction.
 
-        `extra` writes what belongs to the day besides its rows, on the same connection; `named` are omissions of the day
-        as a whole."""
+        `extra` writes what belongs to the day besides its rows, on the same connection; `named` gives the omissions of
+        the day as a whole, once every chunk is computed."""
         with written_day(self.database, day, table, self.run_id, self.missing_only) as writer:
             done = {one.tobytes() for one in writer.accounted()} if writer.adds else set()
             failed: dict[str, Inputs] = {}
@@ -120,7 +120,7 @@ class Night:
                 only = None
                 if done:
                     only = np.array([one.tobytes() not in done for one in ledger.portfolios.id], dtype=bool)
-                for part in self._isolated(chunk, ledger, day, compute, only):
+                for part in self._isolated(chunk, ledger, day, lambda one: _accounted(one.book, compute(one)), only):
                     writer.add(part.rows, part.portfolios, part.omissions)
                     for one in part.omissions:
                         if one.code is ExceptionCode.COMPUTATION_FAILED and one.portfolio:
@@ -128,11 +128,21 @@ class Night:
             if not writer.adds:
                 # Those of the platform as a whole are named once, with the first table.
                 own = self.inputs.named if table == "portfolio_snapshots" else []
-                writer.add(None, np.array([], dtype="V16"), [*own, *named])
+                writer.add(None, np.array([], dtype="V16"), [*own, *named()])
             written = writer.finish({**self._sums(day, done), **self.whole_day(day)}, failed)
             if extra is not None and not writer.adds:
                 extra(writer.connection)
             return written
+
+    def reopen(self) -> None:
+        """Forget everything that was read: after a lost connection the next use reads it again, from a new snapshot."""
+        if "inputs" in self.__dict__:
+            with contextlib.suppress(Exception):  # the connection is gone: closing it may fail as well
+                self.inputs.close()
+            del self.__dict__["inputs"]
+        self._books.clear()
+        self._digests.clear()
+        self._betas.clear()
 
     def require_prices(self, day: date) -> None:
         """Raises NoPrices where not one of the run's symbols has a close on the day; it is marked as skipped."""
@@ -294,6 +304,17 @@ def _digests(book: Book, names: digest.Hashes, prices: digest.Hashes, betas: dig
 def _public_codes(valued: ValuedBook) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     book = valued.book
     return np.unique(book.symbol[book.held & (book.kind == PUBLIC) & (book.symbol >= 0)])
+
+
+def _accounted(book: Book, part: Part) -> Part:
+    """The part, with a word for each portfolio that turns out to hold nothing."""
+    emptied = [
+        portfolio_omission(
+            ExceptionCode.NOTHING_HELD, one, "its events leave a quantity of 0 on the day: nothing held, nothing sold."
+        )
+        for one in book.nothing_held
+    ]
+    return Part(part.rows, part.portfolios, [*part.omissions, *emptied]) if emptied else part
 
 
 def _failed(portfolio: np.void, error: Exception) -> Part:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -22,7 +23,7 @@ from refresh_assets.core import scenarios
 from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.errors import NoPrices
 from refresh_assets.settings import load
-from refresh_assets.store.database import Database, retried
+from refresh_assets.store.database import Database, is_lost_connection, retried
 from refresh_assets.store.tracking import Tracking
 from refresh_assets.store.write import Written
 
@@ -38,6 +39,10 @@ NIGHTLY: dict[str, Any] = {
     "kinds": {"postgres", "numpy"},
 }
 
+
+Outcome = Written | dict[str, Any]
+"""What an asset did for a day: what it wrote, or figures of its own."""
+Work = Callable[[Night, date], Outcome]
 
 _listeners: list[Callable[[str, date], None]] = []
 
@@ -89,17 +94,16 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 calendar=calendar,
                 scenarios=scenarios.read(file) if file else scenarios.packaged(),
                 days=days,
-                run_id=context.run_id,
+                run_id=context.run.run_id,
                 missing_only=self.scope == "missing",
                 max_symbols=settings.correlation_max_symbols,
+                min_price_coverage=settings.min_price_coverage,
             )
-            self._tracking = Tracking(database, days, context.run_id)
+            self._tracking = Tracking(database, days, context.run.run_id)
             self._tracking.start(datetime.now(UTC))
         return self._night
 
-    def write_days(
-        self, context: dg.AssetExecutionContext, work: Callable[[Night, date], Written | dict[str, Any]]
-    ) -> None:
+    def write_days(self, context: dg.AssetExecutionContext, work: Work) -> None:
         """Do the work for each day of the run, and tell what came of it.
 
         A day that fails costs that day alone: the others are computed and committed first, and shown as good."""
@@ -108,7 +112,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
         for day in night.days:
             begin = time.perf_counter()
             try:
-                outcome = retried(lambda day=day: work(night, day))  # type: ignore[misc]
+                outcome = retried(partial(_attempted, night, day, work))
             except NoPrices as skipped:
                 context.log.warning(str(skipped))
                 context.add_asset_metadata({"status": "skipped: not one close"}, partition_key=day.isoformat())
@@ -130,6 +134,16 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"{len(errors)} of {len(night.days)} days failed: {', '.join(map(str, sorted(errors)))}."
                 f" The first: {type(errors[first]).__name__}: {errors[first]}"
             ) from errors[first]
+
+
+def _attempted(night: Night, day: date, work: Work) -> Outcome:
+    """One try; after a lost connection the next one starts from a new snapshot."""
+    try:
+        return work(night, day)
+    except Exception as error:
+        if is_lost_connection(error):
+            night.reopen()
+        raise
 
 
 def _report_good_days(context: dg.AssetExecutionContext, days: list[date]) -> None:

@@ -11,8 +11,10 @@ import numpy as np
 from refresh_assets.assets.night import Night, Part, ValuedBook
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
-from refresh_assets.core.book import PRIVATE
+from refresh_assets.core.book import OK, PRIVATE
+from refresh_assets.core.omissions import Omission
 from refresh_assets.core.snapshots import snapshots
+from refresh_assets.errors import ExceptionCode
 from refresh_assets.store.extras import write_marks
 from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import snapshot_rows
@@ -49,6 +51,19 @@ def write_snapshots(night: Night, day: date) -> Written:
         closes = night.inputs.prices.exact[number]
         write_marks(connection, day, night.inputs.symbols, sorted(codes | night.proxy_codes()), closes)
 
-    written = night.replace(day, "portfolio_snapshots", compute, marks)
+    written = night.replace(day, "portfolio_snapshots", compute, marks, lambda: low_coverage(night, day, codes))
     written.partial = partial
     return written
+
+
+def low_coverage(night: Night, day: date, held: set[int]) -> list[Omission]:
+    """A half-loaded day that a person asks for is computed all the same, and named."""
+    closes = night.inputs.prices.exact[day_number(day)]
+    priced = sum(1 for code in held if closes.state[code] == OK)
+    if not held or priced >= night.min_price_coverage * len(held):
+        return []
+    detail = (
+        f"{priced} of {len(held)} symbols held have a close on {day}, fewer than REFRESH_MIN_PRICE_COVERAGE"
+        f" ({night.min_price_coverage:.0%}) asks. Mend: have the symbol batch load the rest, then re-run the day."
+    )
+    return [Omission(ExceptionCode.LOW_PRICE_COVERAGE, detail)]

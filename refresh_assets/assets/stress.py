@@ -48,7 +48,7 @@ def write_stress(night: Night, day: date) -> Written:
         named = [(factor.id, factor.is_joint) for factor in factors]
         write_shocks(connection, day, shocks.scenarios, named, shocks.shocks, shocks.moves)
 
-    return night.replace(day, "stress_test_results", compute, extra, unmapped(shocks))
+    return night.replace(day, "stress_test_results", compute, extra, lambda: unmapped(shocks))
 
 
 def unmapped(shocks: Shocks) -> list[Omission]:

@@ -7,7 +7,7 @@ This is where look-ahead ends: a Book is made from a Ledger by `as_of`, and noth
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -140,6 +140,8 @@ class Book:
         wrong_dates: (N,) held on no day, as exit lies before entry; kept only to be named.
         bad_events, bad_valuations: rows of the Book that have an event, a valuation that cannot be read, so was left out;
             -1 stands for positions that are not in it.
+        nothing_held: portfolios that are not in the Book, though their dates say that they hold something: their events
+            leave a quantity of 0 on D.
     """
 
     day: int
@@ -165,6 +167,7 @@ class Book:
     wrong_dates: Bools
     bad_events: Rows
     bad_valuations: Rows
+    nothing_held: Uuids = field(default_factory=lambda: np.array([], dtype="V16"))
 
     @property
     def size(self) -> int:
@@ -202,8 +205,12 @@ def as_of(ledger: Ledger, day: int, previous: int, only: Bools | None = None) ->
     wrong_dates = mine & alive & (rows.exit < rows.entry) & (rows.entry <= day)
     due = np.zeros(len(owners.id), dtype=bool)
     due[rows.portfolio[held | traded]] = True
+    dated = mine & alive & (rows.entry <= day) & (day < rows.exit) & (rows.quantity.exact.sign() != 0)
+    emptied = np.zeros(len(owners.id), dtype=bool)
+    emptied[rows.portfolio[dated]] = True
     keep = np.flatnonzero((held | held_before | traded | wrong_dates) & due[rows.portfolio])
-    return _book(ledger, day, previous, keep, due, quantity_now, quantity_then, held, held_before, sold, wrong_dates)
+    book = _book(ledger, day, previous, keep, due, quantity_now, quantity_then, held, held_before, sold, wrong_dates)
+    return replace(book, nothing_held=owners.id[emptied & ~due])
 
 
 def _book(

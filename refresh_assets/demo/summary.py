@@ -13,9 +13,7 @@ from typing import Any
 import psycopg
 
 from refresh_assets.store.days import DayStatus, LeftOut
-
-
-TABLE_WIDTH = 124
+from refresh_assets.terminal import wide_console
 
 
 def book_figures(connection: psycopg.Connection[Any], day: date) -> list[dict[str, Any]]:
@@ -51,11 +49,9 @@ def print_summary(
 ) -> None:
     """The page on a terminal."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    # A book's line needs 112 columns; a narrower terminal wraps it, which reads better than seven cells squeezed.
-    console, day = Console(width=max(Console().width, TABLE_WIDTH), soft_wrap=True), nights[-1]
+    console, day = wide_console(), nights[-1]
     states = Counter(one.state.value for one in statuses)
     console.print(
         f"\n{len(nights)} nights, {nights[0]} .. {day}: " + ", ".join(f"{n} {state}" for state, n in states.items())
@@ -84,7 +80,7 @@ def print_summary(
         ("refresh-assets run --demo --date 2020-03-16", "compute a past day again: the same bytes"),
         ("make ui", "the same nights in Dagster's UI: graph, partitions, metadata"),
     ):
-        console.print(f"  {command:<52} {what}", highlight=False)
+        console.print(f"  {command:<52} {what}")
 
 
 def _print_left_out(console: Any, left_out: Sequence[LeftOut]) -> None:
@@ -95,4 +91,4 @@ def _print_left_out(console: Any, left_out: Sequence[LeftOut]) -> None:
         by_code.setdefault(code, []).append(name)
     for code, names in by_code.items():
         shown = ", ".join(name for name in names[:6] if name)
-        console.print(f"  {code}: {sum(n for (c, _), n in grouped.items() if c == code)}  {shown}", highlight=False)
+        console.print(f"  {code}: {sum(n for (c, _), n in grouped.items() if c == code)}  {shown}")

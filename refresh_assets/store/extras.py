@@ -90,14 +90,18 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     """Market value, last price and its date of the PUBLIC and OPTIONS positions held on the day, from its marks.
 
     Never moves a position back in time. Gives the number of positions changed."""
+    # The marks were written a moment ago, so the planner takes them for few, and would look up each position by itself.
+    connection.execute("set local enable_nestloop = off")
     done = connection.execute(
         """
-        with valued as (
-            select p.id, m.close_price,
-                (p.quantity + coalesce((select sum(e.quantity_closed) from position_realized_events e
-                    where e.position_id = p.id and e.trade_date > %(day)s), 0))
-                * m.close_price * case p.investment_class when 'OPTIONS' then 100 else 1 end as market_value
+        with sold as (
+            select position_id, sum(quantity_closed) as quantity from position_realized_events
+            where trade_date > %(day)s group by position_id
+        ), valued as materialized (
+            select p.id, m.close_price, (p.quantity + coalesce(sold.quantity, 0)) * m.close_price
+                * case p.investment_class when 'OPTIONS' then 100 else 1 end as market_value
             from positions p join refresh_marks m on m.symbol = p.symbol and m.calculation_date = %(day)s
+            left join sold on sold.position_id = p.id
             where p.investment_class in ('PUBLIC', 'OPTIONS') and p.quantity > '-Infinity' and p.quantity < 'Infinity'
             and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
             and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)

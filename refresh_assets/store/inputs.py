@@ -112,8 +112,8 @@ def read_inputs(
     previous = {day: calendar.previous(day) for day in days}
     snapshot.set(previous=previous[days[0]], last=days[-1])
     factors, named = read.read_factors(snapshot)
-    symbols = read.read_symbols(snapshot, factors.proxies())
-    without = read.read_symbols_without_betas(snapshot, days, factors)
+    symbols, public = read.read_symbols(snapshot, factors.proxies())
+    without = read.read_symbols_without_betas(snapshot, public, days, factors)
     longest = max((factor.window for factor in factors), default=0)
     window = calendar.previous(_on_or_before(days[0], WINDOW_DAYS))
     begin = min(
