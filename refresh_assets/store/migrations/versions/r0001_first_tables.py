@@ -165,7 +165,7 @@ BEGIN
     IF days < 3 THEN RETURN NULL; END IF;
     IF x <= 0 THEN RETURN 0; END IF;
     IF days % 2 = 1 THEN
-        k := 0.5; p := 2 / pi() * asin(sqrt(x)); term := 2 / pi() * sqrt(x) * abs(rho);
+        k := 0.5; p := 2 / pi() * acos(abs(rho)); term := 2 / pi() * sqrt(x) * abs(rho);
     ELSE
         k := 1; p := 1 - abs(rho); term := x * abs(rho) / 2;
     END IF;
