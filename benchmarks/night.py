@@ -36,7 +36,7 @@ WRITTEN = (*DAY_TABLES, "refresh_exceptions", "refresh_marks", "stress_factor_sh
 SYMBOLS_A_PORTFOLIO = 10  # a small platform has few symbols; its loop would else spend its time on loading closes
 
 # The platform as it was the evening before, kept so that every run updates as many positions as the first.
-KEEP_MARKS = """CREATE TABLE IF NOT EXISTS marks_before AS SELECT id, market_value, last_price, last_price_date
+KEEP_MARKS = """CREATE TABLE marks_before AS SELECT id, market_value, last_price, last_price_date
     FROM positions WHERE investment_class <> 'PRIVATE'"""
 RESET_MARKS = """UPDATE positions p SET market_value = b.market_value, last_price = b.last_price,
     last_price_date = b.last_price_date FROM marks_before b WHERE b.id = p.id
@@ -48,6 +48,7 @@ HELD = """FROM positions p WHERE (entry_date IS NULL OR entry_date <= %(day)s)
         SELECT FROM position_realized_events e WHERE e.position_id = p.id AND e.trade_date > %(day)s))"""
 PRICED = f"""{HELD} AND investment_class = 'PUBLIC' AND symbol IN (
     SELECT symbol FROM market_data_cache WHERE date = %(day)s)"""
+MARKED = "SELECT count(*) FROM positions WHERE last_price_date = %(day)s"
 HOLDERS = f"SELECT count(DISTINCT portfolio_id) {HELD}"
 EXPOSED = f"SELECT count(DISTINCT portfolio_id) {PRICED}"
 CORRELATED = f"""SELECT count(*) FROM (
@@ -76,19 +77,21 @@ def main() -> int:
     """Measure, print, and keep where asked. 1 where a result is missing or wrong."""
     options = _options()
     console = Console(highlight=False)
-    with tempfile.TemporaryDirectory(prefix="refresh-benchmark-", ignore_cleanup_errors=True) as folder:
-        with embedded_postgres(Path(folder) / "postgres", keep=False) as url:
-            try:
-                with console.status("building the platform"):
-                    facts = build(url, options)
-                measured = Measured()
-                one_night.run(Database(url), [DAY])  # not counted: the first night also imports and warms up
-                for number in range(options.runs):
-                    with console.status(f"run {number + 1} of {options.runs}"):
-                        measure(url, options, measured)
-            except (WrongResult, RuntimeError) as error:
-                print(f"benchmark failed: {error}", file=sys.stderr)
-                return 1
+    with (
+        tempfile.TemporaryDirectory(prefix="refresh-benchmark-", ignore_cleanup_errors=True) as folder,
+        embedded_postgres(Path(folder) / "postgres", keep=False) as url,
+    ):
+        try:
+            with console.status("building the platform"):
+                facts = build(url, options)
+            measured = Measured()
+            one_night.run(Database(url), [DAY])  # not counted: the first night also imports and warms up
+            for number in range(options.runs):
+                with console.status(f"run {number + 1} of {options.runs}"):
+                    measure(url, options, measured)
+        except (WrongResult, RuntimeError) as error:
+            print(f"benchmark failed: {error}", file=sys.stderr)
+            return 1
     result = summary(options, measured)
     console.print(machine_table(facts), night_table(result), ratio_table(result))
     line = {
@@ -129,6 +132,7 @@ def build(url: str, options: argparse.Namespace) -> dict[str, machine.Fact]:
     init(Database(url))
     with psycopg.connect(url) as connection:
         world.build(connection, options.portfolios, options.positions, options.symbols, day=DAY, beta_days=options.days)
+        connection.execute(KEEP_MARKS)
         return machine.facts(connection)
 
 
@@ -165,10 +169,12 @@ def forget(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"TRUNCATE {', '.join(WRITTEN)}, refresh_days, refresh_restatements")
         connection.execute("DELETE FROM symbol_factor_exposures WHERE calculation_method = 'inline'")
-        connection.execute(KEEP_MARKS)
+        # As autovacuum has done by the next evening: else the pages of the positions fill up with dead rows.
+        connection.execute("VACUUM positions")
         connection.execute(RESET_MARKS)
-        # As autovacuum has done by the next evening: else the pages of the positions are full of dead rows.
         connection.execute("VACUUM ANALYZE positions, symbol_factor_exposures")
+        if _one(connection, MARKED):
+            raise WrongResult("some positions have the day's market value before the night")
     settle(url)
 
 
@@ -194,7 +200,7 @@ def check_night(url: str) -> None:
             found = _one(connection, f"SELECT count(*) FROM {table} WHERE {day} = %(day)s")
             if found != rows or not found:
                 raise WrongResult(f"{table} has {found} rows of {DAY}, expected {rows}")
-        if not _one(connection, "SELECT count(*) FROM positions WHERE last_price_date = %(day)s"):
+        if not _one(connection, MARKED):
             raise WrongResult("no position got its market value")
 
 
