@@ -26,7 +26,7 @@ from refresh_assets.core.omissions import Omission, portfolio_omission
 from refresh_assets.core.scenarios import ScenarioSet
 from refresh_assets.core.stress import expected_moves, factor_covariance
 from refresh_assets.core.valuation import Valuation, value_positions
-from refresh_assets.errors import ExceptionCode, NoPrices
+from refresh_assets.errors import FAILURES, ExceptionCode, NoPrices
 from refresh_assets.store.database import Database, is_lost_connection
 from refresh_assets.store.inputs import COVARIANCE_READ_DAYS, RunInputs, read_inputs, symbol_codes
 from refresh_assets.store.read import day_number
@@ -123,7 +123,7 @@ class Night:
                 for part in self._isolated(chunk, ledger, day, lambda one: _accounted(one.book, compute(one)), only):
                     writer.add(part.rows, part.portfolios, part.omissions)
                     for one in part.omissions:
-                        if one.code is ExceptionCode.COMPUTATION_FAILED and one.portfolio:
+                        if one.code in FAILURES and one.portfolio:
                             failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
             if not writer.adds:
                 # Those of the platform as a whole are named once, with the first table.
@@ -223,7 +223,9 @@ class Night:
         longest = max((factor.window for factor in inputs.factors), default=0)
         first = np.full(len(inputs.symbols), number - WINDOW_DAYS, dtype=np.int32)
         stored = inputs.stored_betas(day)[0].beta
-        first[np.isnan(stored).any(axis=1)] = number - max(longest, WINDOW_DAYS)
+        # An option's symbol has no beta either, but its closes are read for the shorter window only.
+        fitted = np.array([symbol in inputs.without_betas for symbol in inputs.symbols], dtype=bool)
+        first[fitted & np.isnan(stored).any(axis=1)] = number - max(longest, WINDOW_DAYS)
         names = np.array([digest.text_hash(symbol.encode()) for symbol in inputs.symbols], dtype=np.uint64)
         codes = range(len(inputs.symbols))
         previous = day_number(inputs.previous[day])

@@ -128,7 +128,8 @@ def is_lost_connection(error: BaseException) -> bool:
 
     if isinstance(error, psycopg.OperationalError):
         state = error.sqlstate or "08"
-        return state[:2] in {"08", "57", "53"} or state in {"40001", "40P01"}
+        # 57P is a server that goes down or is not up yet; a statement cancelled for its time (57014) is no such thing.
+        return state[:2] in {"08", "53"} or state[:3] == "57P" or state in {"40001", "40P01"}
     if isinstance(error, adbc_driver_manager.OperationalError | adbc_driver_manager.InternalError):
         return "connection" in str(error).lower() or "terminat" in str(error).lower()
     return isinstance(error, DatabaseUnreachable)

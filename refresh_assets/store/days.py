@@ -21,7 +21,8 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
-from refresh_assets.store.read import DELETED, ENTRY, EXIT, day_number
+from refresh_assets.store.arrow import LARGEST
+from refresh_assets.store.read import DELETED, ENTRY, EXIT, NO_EVENTS, day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 
 SYMBOL_BATCH = "symbol_batch"
@@ -150,31 +151,38 @@ def expected_portfolios(
 
 def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date]) -> Expected:
     """The same for consecutive trading days; only the first may lack some of its sales."""
+    found = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
+    events = "position_realized_events" if found and found[0] else NO_EVENTS
     rows = connection.execute(
         f"""
         with p as (
+            -- Of events that the night can use: what it leaves out (read.py) sold nothing.
             select portfolio_id, {ENTRY} as entry, {EXIT} as exit, {DELETED} as deleted, quantity,
-                case when quantity = 0 then (select max(e.trade_date) from position_realized_events e
-                    where e.position_id = positions.id) end as sold_out
+                case when quantity = 0 then (
+                    select max(least(e.trade_date, date '9999-12-31')) from {events} e where e.position_id = positions.id
+                    and abs(e.quantity_closed) <= {LARGEST} and e.trade_date >= coalesce({ENTRY}, date '1900-01-01')
+                ) end as sold_out
             from positions
         ), spans as (
-            select portfolio_id, entry, least(exit, deleted, coalesce(sold_out, date '9999-12-31')) as ends,
+            select portfolio_id, entry, deleted, least(exit, deleted, coalesce(sold_out, date '9999-12-31')) as ends,
                 least(exit, coalesce(sold_out, date '9999-12-31')) < deleted
-                    and quantity > '-Infinity' and quantity < 'Infinity' as by_sale
+                    and coalesce(abs(quantity) <= {LARGEST}, false) as by_sale
             from p where (quantity is distinct from 0 or sold_out is not null)
         ), open_since as (
             select portfolio_id, min(entry) as entry from spans where ends = date '9999-12-31' group by portfolio_id
         ), chosen as (
-            select portfolio_id, entry, date '9999-12-31' as ends, false as by_sale from open_since
+            select portfolio_id, entry, date '9999-12-31' as ends, date '9999-12-31' as deleted, false as by_sale
+            from open_since
             union
-            select s.portfolio_id, s.entry, s.ends, s.by_sale from spans s left join open_since o using (portfolio_id)
+            select s.portfolio_id, s.entry, s.ends, s.deleted, s.by_sale from spans s
+            left join open_since o using (portfolio_id)
             where s.ends < date '9999-12-31' and s.ends >= s.entry and (o.entry is null or s.entry < o.entry)
         )
         select f.id, greatest(c.entry, least(greatest(coalesce(f.inception_date,
                 (f.created_at at time zone 'America/New_York')::date, date '9999-12-31'), date '1900-01-01'),
                 date '9999-12-31')) - date '1970-01-01',
             c.ends - date '1970-01-01', c.by_sale,
-            (select {DELETED.replace("deleted_at", "f.deleted_at")}) - date '1970-01-01'
+            least(c.deleted, {DELETED.replace("deleted_at", "f.deleted_at")}) - date '1970-01-01'
         from chosen c join portfolios f on f.id = c.portfolio_id
         """
     ).fetchall()
@@ -185,9 +193,10 @@ def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date]) -> E
     grid = np.array([day_number(day) for day in days])
     first = np.searchsorted(grid, start)
     last = np.searchsorted(grid, np.minimum(ends, deleted))
-    # A sale counts on the trading day on which, or after which, it was made.
+    # A sale counts on the trading day on which, or after which, it was made, if nothing is deleted by then.
     sale = np.searchsorted(grid, ends)
-    last = np.where(by_sale & (ends < deleted), np.maximum(last, sale + 1), last)
+    counts = by_sale & (grid[np.minimum(sale, len(grid) - 1)] < deleted)
+    last = np.where(counts, np.maximum(last, sale + 1), last)
     return _swept(ids, first, np.minimum(last, len(grid)), len(grid))
 
 

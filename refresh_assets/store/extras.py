@@ -16,7 +16,8 @@ import psycopg
 from refresh_assets.core.book import Decimals
 from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
-from refresh_assets.store.read import day_number
+from refresh_assets.store.arrow import LARGEST
+from refresh_assets.store.read import NO_EVENTS, day_number
 from refresh_assets.store.write import copy_exceptions
 
 INLINE = "inline"
@@ -92,17 +93,22 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     Never moves a position back in time. Gives the number of positions changed."""
     # The marks were written a moment ago, so the planner takes them for few, and would look up each position by itself.
     connection.execute("set local enable_nestloop = off")
+    row = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
+    events = "position_realized_events" if row and row[0] else NO_EVENTS
     done = connection.execute(
-        """
+        f"""
         with sold as (
-            select position_id, sum(quantity_closed) as quantity from position_realized_events
-            where trade_date > %(day)s group by position_id
+            -- The events that the night can use, as in read.py: others are named there, and left out here.
+            select e.position_id, sum(e.quantity_closed) as quantity
+            from {events} e join positions p on p.id = e.position_id
+            where e.trade_date > %(day)s and abs(e.quantity_closed) <= {LARGEST}
+            and sign(e.quantity_closed) is distinct from -sign(p.quantity) group by e.position_id
         ), valued as materialized (
             select p.id, m.close_price, (p.quantity + coalesce(sold.quantity, 0)) * m.close_price
                 * case p.investment_class when 'OPTIONS' then 100 else 1 end as market_value
             from positions p join refresh_marks m on m.symbol = p.symbol and m.calculation_date = %(day)s
             left join sold on sold.position_id = p.id
-            where p.investment_class in ('PUBLIC', 'OPTIONS') and p.quantity > '-Infinity' and p.quantity < 'Infinity'
+            where p.investment_class in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
             and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
             and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)
         )

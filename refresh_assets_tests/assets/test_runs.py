@@ -57,6 +57,12 @@ def contents(database: Database) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+def one_row(connection: Any, query: str, values: list[Any] | None = None) -> tuple[Any, ...]:
+    """The only row of a query."""
+    (row,) = connection.execute(query, values).fetchall()
+    return tuple(row)
+
+
 def materialized(instance: dg.DagsterInstance, asset: str) -> list[str]:
     """The partitions of an asset that Dagster shows as materialized."""
     return sorted(instance.get_materialized_partitions(dg.AssetKey(asset)))
@@ -96,15 +102,16 @@ def test_each_partition_tells_what_an_on_call_needs(four_days: Database, instanc
         dg.AssetRecordsFilter(dg.AssetKey("portfolio_snapshots"), asset_partitions=[LAST.isoformat()]), limit=1
     ).records
     metadata = records[0].asset_materialization.metadata  # type: ignore[union-attr]
-    figures = {name: value.value for name, value in metadata.items()}
+    figures: dict[str, Any] = {name: value.value for name, value in metadata.items()}
     with four_days.connect() as connection:
-        digest, portfolios = connection.execute(
+        digest, portfolios = one_row(
+            connection,
             "select inputs_digest, portfolios from refresh_days where calculation_date = %s and table_name = %s",
             [LAST, "portfolio_snapshots"],
-        ).fetchone()
-        partial = connection.execute(
-            "select count(*) from portfolio_snapshots where snapshot_date = %s and is_partial", [LAST]
-        ).fetchone()[0]
+        )
+        partial = one_row(
+            connection, "select count(*) from portfolio_snapshots where snapshot_date = %s and is_partial", [LAST]
+        )[0]
 
     assert figures["inputs_digest"] == digest
     assert figures["portfolios_due"] == figures["portfolios_done"] == figures["rows"] == portfolios
@@ -123,7 +130,7 @@ def test_rerunning_a_day_changes_not_one_byte(four_days: Database, instance: dg.
 
     assert contents(four_days) == before
     with four_days.connect() as connection:
-        assert connection.execute("select count(*) from refresh_restatements").fetchone() == (0,)
+        assert one_row(connection, "select count(*) from refresh_restatements") == (0,)
 
 
 def test_a_future_day_is_refused_and_nothing_is_written(four_days: Database, instance: dg.DagsterInstance) -> None:
@@ -134,7 +141,7 @@ def test_a_future_day_is_refused_and_nothing_is_written(four_days: Database, ins
 
     assert not result.success
     with four_days.connect() as connection:
-        assert connection.execute("select count(*) from refresh_days").fetchone() == (0,)
+        assert one_row(connection, "select count(*) from refresh_days") == (0,)
 
 
 def test_a_day_without_a_price_is_skipped_and_does_not_stop_the_rest(
@@ -162,10 +169,10 @@ def test_a_day_without_a_price_is_skipped_and_does_not_stop_the_rest(
     ]
     assert run(instance, [hole]).success
     with four_days.connect() as connection:
-        assert connection.execute(
-            "select count(*) from refresh_days where status = 'complete' and calculation_date = %s", [hole]
-        ).fetchone() == (4,)
-        assert connection.execute("select count(*) from refresh_exceptions where code = 'no_prices'").fetchone() == (0,)
+        assert one_row(
+            connection, "select count(*) from refresh_days where status = 'complete' and calculation_date = %s", [hole]
+        ) == (4,)
+        assert one_row(connection, "select count(*) from refresh_exceptions where code = 'no_prices'") == (0,)
 
 
 def test_a_failed_day_in_a_range_costs_that_day_alone(four_days: Database, instance: dg.DagsterInstance) -> None:
@@ -193,10 +200,10 @@ def test_the_nights_own_tracking_row_has_the_platforms_metrics(
     run(instance, [FIRST])
 
     with four_days.connect() as connection:
-        status, metrics = connection.execute(
-            "select status, metrics from batch_run_tracking where batch_type = 'portfolio_refresh'"
-        ).fetchone()
-        snapshots = connection.execute("select count(*) from portfolio_snapshots").fetchone()[0]
+        status, metrics = one_row(
+            connection, "select status, metrics from batch_run_tracking where batch_type = 'portfolio_refresh'"
+        )
+        snapshots = one_row(connection, "select count(*) from portfolio_snapshots")[0]
     assert status == "completed"
     assert metrics["portfolios_processed"] == metrics["snapshots_created"] == snapshots > 10
     assert (metrics["portfolios_failed"], metrics["days_backfilled"]) == (0, 0)
@@ -210,11 +217,12 @@ def test_missing_scope_leaves_every_other_row_as_it_is(four_days: Database, inst
     run(instance, [FIRST])
     with four_days.connect() as connection:
         untouched = {t: set(connection.execute(f"select xmin, ctid from {t}").fetchall()) for t in TABLES}
-        owner = connection.execute(
+        owner = one_row(
+            connection,
             "insert into portfolios (id, name, inception_date, created_at) values (gen_random_uuid(), 'Late', %s, now())"
             " returning id",
             [FIRST],
-        ).fetchone()[0]
+        )[0]
         for symbol in ("AAPL", "MSFT"):
             connection.execute(
                 "insert into positions (id, portfolio_id, symbol, investment_class, quantity, entry_price, entry_date)"
@@ -227,7 +235,7 @@ def test_missing_scope_leaves_every_other_row_as_it_is(four_days: Database, inst
     with four_days.connect() as connection:
         for table in TABLES:
             now = set(connection.execute(f"select xmin, ctid from {table}").fetchall())
-            added = connection.execute(f"select count(*) from {table} where portfolio_id = %s", [owner]).fetchone()[0]
+            added = one_row(connection, f"select count(*) from {table} where portfolio_id = %s", [owner])[0]
             assert untouched[table] <= now, table
             assert len(now) - len(untouched[table]) == added > 0, table
         assert connection.execute("select calculation_date from refresh_complete_days").fetchall() == [(FIRST,)]

@@ -116,7 +116,8 @@ def test_status_says_in_words_what_each_stretch_of_days_is(
     assert "Up to 2020-02-24: 1 blocked, 2 complete, 2 due" in words
 
 
-def test_status_of_a_day_names_everything_left_out(evening: Database, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("evening")
+def test_status_of_a_day_names_everything_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     """One day in full: tables, and each omission with its mend."""
     cli.main(["run", "--date", str(DAYS[0])])
     capsys.readouterr()
