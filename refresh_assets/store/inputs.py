@@ -1,7 +1,7 @@
 """Everything that a run reads, read once and shared by all its tables and days.
 
-Here: how far back to read, chunks of portfolios, what is cached for how long. Not here: single queries (read.py), what is
-computed from them (assets/night.py)."""
+Here: how far back to read, chunks of portfolios, what is cached for how long. Not here: single queries (read.py,
+read_market.py), what is computed from them (assets/night.py)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from refresh_assets.core.correlations import WINDOW_DAYS
 from refresh_assets.core.market import Betas, Factors, Prices
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
-from refresh_assets.store import read
+from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.provision import check_ours, check_platform
 
@@ -88,7 +88,7 @@ class RunInputs:
         """Betas that the symbol batch stored for the day; the latest day's are kept."""
         if day not in self._betas:
             self._betas.clear()
-            self._betas[day] = read.read_betas(self.snapshot, self.symbols, self.factors, day)
+            self._betas[day] = read_market.read_betas(self.snapshot, self.symbols, self.factors, day)
         return self._betas[day]
 
     def close(self) -> None:
@@ -111,9 +111,9 @@ def read_inputs(
     snapshot = database.snapshot()
     previous = {day: calendar.previous(day) for day in days}
     snapshot.set(previous=previous[days[0]], last=days[-1])
-    factors, named = read.read_factors(snapshot)
+    factors, named = read_market.read_factors(snapshot)
     symbols, public = read.read_symbols(snapshot, factors.proxies())
-    without = read.read_symbols_without_betas(snapshot, public, days, factors)
+    without = read_market.read_symbols_without_betas(snapshot, public, days, factors)
     longest = max((factor.window for factor in factors), default=0)
     window = calendar.previous(_on_or_before(days[0], WINDOW_DAYS))
     begin = min(
@@ -122,7 +122,7 @@ def read_inputs(
         calendar.previous(_on_or_before(days[0], longest)),
     )
     grid = calendar.days(begin, days[-1])
-    prices = read.read_prices(
+    prices = read_market.read_prices(
         snapshot, symbols, grid, exact_from=previous[days[0]], window=window, long=without | factors.proxies()
     )
     portfolios = read.read_portfolios(snapshot)

@@ -1,13 +1,12 @@
-"""Platform rows as the arrays of core/: portfolios, positions, closes, betas, factors.
+"""Platform rows as the arrays of core/: portfolios, positions, their events and valuations.
 
-Here: one query each, in columns, from one Snapshot. Not here: what holds on a day (core/book.py), what is due (days.py),
-the connection (database.py).
+Here: one query each, in columns, from one Snapshot. Not here: closes, betas, factors (read_market.py), what holds on a day
+(core/book.py), what is due (days.py), the connection (database.py).
 
 A symbol is a code: its place in the run's sorted list of symbols."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
@@ -18,13 +17,11 @@ import pyarrow as pa
 
 from refresh_assets.core.book import (
     BAD,
-    MISSING,
     NEVER,
     OPTIONS,
     PRIVATE,
     PUBLIC,
     UNKNOWN_CLASS,
-    Days,
     Decimals,
     Events,
     Ledger,
@@ -33,12 +30,10 @@ from refresh_assets.core.book import (
     Rows,
     Valuations,
 )
-from refresh_assets.core.market import Betas, Factor, Factors, Prices
-from refresh_assets.core.money import Exact
 from refresh_assets.core.omissions import Omission
 from refresh_assets.errors import ExceptionCode
 from refresh_assets.store.arrow import days as day_numbers
-from refresh_assets.store.arrow import decimals, floats, index_in, uuid_column, uuids
+from refresh_assets.store.arrow import decimals, index_in, uuid_column, uuids
 from refresh_assets.store.database import Snapshot, value
 
 EPOCH = date(1970, 1, 1)
@@ -52,6 +47,12 @@ DELETED = (
     "least(greatest(coalesce((deleted_at at time zone 'America/New_York')::date, date '9999-12-31'),"
     " date '1900-01-01'), date '9999-12-31')"
 )
+# The first day on which portfolio f exists: its inception, else its creation; an onboarded one has the close before too.
+STARTS = (
+    "least(greatest(least(coalesce(f.inception_date, (f.created_at at time zone 'America/New_York')::date,"
+    " date '9999-12-31'), coalesce((select first_day from refresh_first_days g where g.portfolio_id = f.id),"
+    " date '9999-12-31')), date '1900-01-01'), date '9999-12-31')"
+)
 # What any day from `first` on, or the trading day before it, may hold; a row of wrong dates is read to be named.
 # As subqueries the two days are worked out once a query, not once a row: half of the scan's time.
 PREVIOUS, LAST = f"(select {value('previous', 'date')})", f"(select {value('last', 'date')})"
@@ -60,49 +61,12 @@ CONCERNED = f"""(exit_date is null or exit_date > {PREVIOUS} or exit_date < entr
     and (deleted_at is null or (deleted_at at time zone 'America/New_York')::date > {PREVIOUS})"""
 
 
-# Few symbols are found by the index on (symbol, date), which an array makes the planner take; many by that on the date.
-FEW, MANY = "= any(array(select jsonb_array_elements_text({0})))", "in (select jsonb_array_elements_text({0}))"
-
-
 def day_number(day: date) -> int:
     return (day - EPOCH).days
 
 
 def day_of(number: int) -> date:
     return EPOCH + timedelta(days=int(number))
-
-
-def read_factors(snapshot: Snapshot) -> tuple[Factors, list[Omission]]:
-    """The active factors in display order. One that cannot be used keeps its place, but no beta is made for it."""
-    rows = snapshot.fetch(
-        "select id, name, proxy, short_proxy, estimation, window_days, min_observations from factor_definitions"
-        " where is_active order by display_order nulls last, name"
-    ).to_pylist()
-    factors, bad = [], []
-    for row in rows:
-        window, minimum = row["window_days"] or 0, row["min_observations"] or 0
-        sound = row["estimation"] in ("single", "joint") and window > 0 and minimum > 1
-        if not sound:
-            bad.append(
-                Omission(
-                    ExceptionCode.BAD_FACTOR,
-                    f"factor_definitions row {row['name']!r}: estimation {row['estimation']!r}, window_days {window},"
-                    f" min_observations {minimum}; expected single or joint, above 0, above 1."
-                    " Mend: correct the row; until then only its stored betas are used.",
-                )
-            )
-        factors.append(
-            Factor(
-                id=row["id"].bytes,
-                name=row["name"],
-                proxy=row["proxy"] if sound else None,
-                short_proxy=row["short_proxy"] or None,
-                is_joint=row["estimation"] == "joint",
-                window=window,
-                minimum=minimum,
-            )
-        )
-    return Factors(tuple(factors)), bad
 
 
 def read_symbols(snapshot: Snapshot, proxies: Collection[str]) -> tuple[list[str], set[str]]:
@@ -118,128 +82,12 @@ def read_symbols(snapshot: Snapshot, proxies: Collection[str]) -> tuple[list[str
     return sorted({*symbols, *proxies}), public
 
 
-def read_symbols_without_betas(
-    snapshot: Snapshot, public: Collection[str], days: Sequence[date], factors: Factors
-) -> set[str]:
-    """Those of the `public` symbols that lack a stored beta to some active factor on some of the days."""
-    if not len(factors):
-        return set()
-    snapshot.set(days=json.dumps([day.isoformat() for day in days]), wanted=len(days) * len(factors))
-    complete = snapshot.fetch(
-        f"""
-        select symbol from symbol_factor_exposures
-        where calculation_date in (select jsonb_array_elements_text({value("days", "jsonb")})::date)
-        and factor_id in (select id from factor_definitions where is_active)
-        and calculation_method is distinct from 'inline'
-        and beta_value > '-Infinity' and beta_value < 'Infinity'
-        group by symbol having count(*) >= (select {value("wanted", "int")})
-        """
-    )
-    return set(public).difference(complete["symbol"].to_pylist())
-
-
-def read_betas(snapshot: Snapshot, symbols: Sequence[str], factors: Factors, day: date) -> tuple[Betas, list[Omission]]:
-    """Betas that the symbol batch stored for the day; ours of an earlier run ('inline') are not read, but made anew."""
-    snapshot.set(day=day)
-    rows = snapshot.fetch(
-        f"""
-        select symbol, factor_id, beta_value::float8 as beta from symbol_factor_exposures
-        where calculation_date = {value("day", "date")} and calculation_method is distinct from 'inline'
-        and factor_id in (select id from factor_definitions where is_active) and beta_value is not null
-        """
-    )
-    beta = np.full((len(symbols), len(factors)), np.nan)
-    ids = pa.array([factor.id for factor in factors], pa.binary(16))
-    symbol, factor = index_in(rows["symbol"], pa.array(symbols, pa.string())), index_in(rows["factor_id"], ids)
-    known = (symbol >= 0) & (factor >= 0)
-    symbol, factor, values = symbol[known], factor[known], floats(rows["beta"])[known]
-    bad = np.flatnonzero(~np.isfinite(values))
-    beta[symbol, factor] = np.where(np.isfinite(values), values, np.nan)
-    return Betas(beta), [_bad_beta(symbols[symbol[row]], factors.names[factor[row]], day) for row in bad]
-
-
-def _bad_beta(symbol: str, factor: str, day: date) -> Omission:
-    detail = (
-        f"symbol_factor_exposures row ({symbol}, {factor}, {day}): beta_value is not finite, so it counts as missing."
-        " Mend: have the symbol batch write it again, then re-run the day."
-    )
-    return Omission(ExceptionCode.BAD_BETA, detail, symbol=symbol)
-
-
-def read_prices(
-    snapshot: Snapshot, symbols: Sequence[str], days: Sequence[date], exact_from: date, window: date, long: set[str]
-) -> Prices:
-    """Closes of the run's symbols.
-
-    Args:
-        symbols: sorted.
-        days: every trading day from the earliest that is needed to the last of the run.
-        exact_from: closes from this day on are read as decimals too.
-        window: symbols other than `long` are read from this day on only.
-        long: those that need every day: factor proxies, and symbols whose betas are to be computed.
-    """
-    known, numbers = pa.array(symbols, pa.string()), np.array([day_number(day) for day in days], dtype=np.int32)
-    snapshot.set(begin=days[0], window=window, exact=exact_from, last=days[-1])
-    snapshot.set(symbols=json.dumps(list(symbols)), long=json.dumps(sorted(long)))
-    close = np.full((len(days), len(symbols)), np.nan)
-    seen = np.zeros(close.shape, dtype=np.int8)
-    parts = (("symbols", "window", "<="), ("long", "begin", "<"))
-    for chosen, begin, upto in parts:
-        end = value("last", "date") if upto == "<=" else value("window", "date")
-        member = FEW if chosen == "long" and len(long) * 10 < len(symbols) else MANY
-        rows = snapshot.fetch(
-            f"""
-            select symbol, date, close_price::float8 as close from market_data_cache
-            where date >= {value(begin, "date")} and date {upto} {end}
-            and symbol {member.format(value(chosen, "jsonb"))} and close_price is not null
-            """
-        )
-        row, code = _places(rows, numbers, known)
-        values = floats(rows["close"])
-        close[row, code] = np.where(np.isfinite(values) & (values >= 0), values, np.nan)[row >= 0]
-        np.add.at(seen, (row, code), 1)
-    close[seen > 1] = np.nan
-    rows = snapshot.fetch(
-        f"""
-        select symbol, date, close_price from market_data_cache
-        where date >= {value("exact", "date")} and date <= {value("last", "date")}
-        and symbol in (select jsonb_array_elements_text({value("symbols", "jsonb")}))
-        """
-    )
-    return Prices(numbers, symbols, close, _exact_closes(rows, numbers, known, day_number(exact_from)))
-
-
-def _places(rows: pa.Table, numbers: Days, known: pa.Array) -> tuple[Rows, Rows]:
-    """Row and column of each close in the matrix; closes of other days and symbols are dropped by both being -1."""
-    day, code = day_numbers(rows["date"]), index_in(rows["symbol"], known)
-    row = np.minimum(np.searchsorted(numbers, day), len(numbers) - 1)
-    keep = (numbers[row] == day) & (code >= 0)
-    return np.where(keep, row, -1), np.where(keep, code, -1)
-
-
-def _exact_closes(rows: pa.Table, numbers: Days, known: pa.Array, first: int) -> dict[int, Decimals]:
-    row, code = _places(rows, numbers, known)
-    closes = decimals(rows["close_price"], negative_is_bad=True)
-    exact: dict[int, Decimals] = {}
-    for place in np.flatnonzero(numbers >= first):
-        chosen = np.flatnonzero(row == place)
-        state = np.full(len(known), MISSING, dtype=np.int8)
-        state[code[chosen]] = closes.state[chosen]
-        state[np.bincount(code[chosen], minlength=len(known)) > 1] = BAD
-        at = np.zeros(len(known), dtype=np.int64)
-        at[code[chosen]] = chosen
-        limbs = closes.exact.take(at) if closes.exact.size else Exact.zeros(len(known))
-        exact[int(numbers[place])] = Decimals(limbs.where(state == 0), state)
-    return exact
-
-
 def read_portfolios(snapshot: Snapshot) -> Portfolios:
     """Every portfolio, in the order of its id."""
     rows = snapshot.fetch(
         f"""
-        select id, least(greatest(coalesce(inception_date, (created_at at time zone 'America/New_York')::date,
-            date '9999-12-31'), date '1900-01-01'), date '9999-12-31') as start, {DELETED} as deleted
-        from portfolios where id is not null order by id
+        select id, {STARTS} as start, {DELETED} as deleted
+        from portfolios f where id is not null order by id
         """
     )
     ids = uuids(rows["id"])

