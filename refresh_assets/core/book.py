@@ -205,7 +205,9 @@ def as_of(ledger: Ledger, day: int, previous: int, only: Bools | None = None) ->
     wrong_dates = mine & alive & (rows.exit < rows.entry) & (rows.entry <= day)
     due = np.zeros(len(owners.id), dtype=bool)
     due[rows.portfolio[held | traded]] = True
-    dated = mine & alive & (rows.entry <= day) & (day < rows.exit) & (rows.quantity.exact.sign() != 0)
+    later = np.zeros(len(rows.id), dtype=bool)
+    later[ledger.events.position[(ledger.events.day > day) & ledger.events.quantity.ok]] = True
+    dated = mine & alive & (rows.entry <= day) & (day < rows.exit) & ((rows.quantity.exact.sign() != 0) | later)
     emptied = np.zeros(len(owners.id), dtype=bool)
     emptied[rows.portfolio[dated]] = True
     keep = np.flatnonzero((held | held_before | traded | wrong_dates) & due[rows.portfolio])

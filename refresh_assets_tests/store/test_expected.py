@@ -93,7 +93,7 @@ def platforms(draw: st.DrawFn) -> dict[str, list[Row]]:
             )  # fmt: skip
             for day in draw(st.lists(DATES, max_size=2)):
                 events = world["position_realized_events"]
-                if quantity in (10, -5, 0) and (entry or day) <= day <= (leaves or day):
+                if quantity in (10, -5, 0) and (entry is None or entry <= day):
                     events.append(event(len(events), number, day, -5 if quantity == -5 else 4))
     return world
 
@@ -121,13 +121,15 @@ def due_by_the_spec(world: dict[str, list[Row]], day: date) -> set[bytes]:
                 continue
             sales = [e for e in world["position_realized_events"] if e["position_id"] == one["id"]]
             readable = isinstance(one["quantity"], int)
-            left = (
-                one["quantity"] + sum(e["quantity_closed"] for e in sales if e["trade_date"] > day) if readable else 1
-            )
             entry, end = one["entry_date"] or date.min, one["exit_date"] or date.max
-            held = entry <= day < end and left != 0
-            exited = previous < end <= day and entry <= end and left != 0
-            sold = readable and entry <= end and (exited or any(previous < e["trade_date"] <= day for e in sales))
+
+            def left(of: date, one: Row = one, sales: list[Row] = sales) -> int:
+                return int(one["quantity"]) + sum(e["quantity_closed"] for e in sales if e["trade_date"] > of)
+
+            held = entry <= day < end and (not readable or left(day) != 0)
+            # The exit sells what is left; an event dated after it sells nothing more.
+            sold = readable and entry <= end and any(previous < e["trade_date"] <= min(day, end) for e in sales)
+            sold |= readable and entry <= end and previous < end <= day and left(end) != 0
             if held or sold:
                 due.add(owner["id"].bytes)
     return due
