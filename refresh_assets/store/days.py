@@ -22,7 +22,7 @@ import psycopg
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.store.arrow import LARGEST
-from refresh_assets.store.read import DELETED, ENTRY, EXIT, NO_EVENTS, day_number
+from refresh_assets.store.read import DELETED, ENTRY, EXIT, STARTS, day_number, events_source
 from refresh_assets.store.schema_names import DAY_TABLES
 
 SYMBOL_BATCH = "symbol_batch"
@@ -151,8 +151,7 @@ def expected_portfolios(
 
 def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date]) -> Expected:
     """The same for consecutive trading days; only the first may lack some of its sales."""
-    found = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
-    events = "position_realized_events" if found and found[0] else NO_EVENTS
+    events = events_source(connection)
     rows = connection.execute(
         f"""
         with p as (
@@ -178,9 +177,7 @@ def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date]) -> E
             left join open_since o using (portfolio_id)
             where s.ends < date '9999-12-31' and s.ends >= s.entry and (o.entry is null or s.entry < o.entry)
         )
-        select f.id, greatest(c.entry, least(greatest(coalesce(f.inception_date,
-                (f.created_at at time zone 'America/New_York')::date, date '9999-12-31'), date '1900-01-01'),
-                date '9999-12-31')) - date '1970-01-01',
+        select f.id, greatest(c.entry, {STARTS}) - date '1970-01-01',
             c.ends - date '1970-01-01', c.by_sale,
             least(c.deleted, {DELETED.replace("deleted_at", "f.deleted_at")}) - date '1970-01-01'
         from chosen c join portfolios f on f.id = c.portfolio_id

@@ -17,7 +17,7 @@ from refresh_assets.core.book import Decimals
 from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.store.arrow import LARGEST
-from refresh_assets.store.read import NO_EVENTS, day_number
+from refresh_assets.store.read import day_number, events_source
 from refresh_assets.store.write import copy_exceptions
 
 INLINE = "inline"
@@ -28,13 +28,18 @@ BetaRow = tuple[str, UUID, float, float | None, int, str | None]
 
 
 def write_inline_betas(
-    connection: psycopg.Connection[Any], day: date, rows: Sequence[BetaRow], omissions: Sequence[Omission]
+    connection: psycopg.Connection[Any],
+    day: date,
+    rows: Sequence[BetaRow],
+    omissions: Sequence[Omission],
+    adds: bool = False,
 ) -> None:
-    """Replace our betas of the day. One that the symbol batch has written meanwhile stays."""
+    """Replace our betas of the day; `adds`: only add those that are not there. What the symbol batch wrote stays."""
     connection.execute("select pg_advisory_xact_lock(hashtext('refresh inline betas'), %s)", [day_number(day)])
-    connection.execute(
-        "delete from symbol_factor_exposures where calculation_date = %s and calculation_method = %s", [day, INLINE]
-    )
+    if not adds:
+        connection.execute(
+            "delete from symbol_factor_exposures where calculation_date = %s and calculation_method = %s", [day, INLINE]
+        )
     connection.execute(
         "create temp table inline_betas (symbol text, factor_id uuid, beta numeric, r_squared numeric,"
         " observations int, quality_flag text) on commit drop"
@@ -48,7 +53,12 @@ def write_inline_betas(
         " %s from inline_betas on conflict do nothing",
         [day, INLINE],
     )
-    connection.execute("delete from refresh_exceptions where calculation_date = %s and asset = %s", [day, INLINE_ASSET])
+    connection.execute(
+        "delete from refresh_exceptions where calculation_date = %s and asset = %s and (not %s or symbol = any(%s))",
+        [day, INLINE_ASSET, adds, [one.symbol for one in omissions if one.symbol]],
+    )
+    if adds:  # what has no symbol is of the day as a whole, and named already
+        omissions = [one for one in omissions if one.symbol]
     copy_exceptions(connection, day, INLINE_ASSET, omissions)
 
 
@@ -57,9 +67,29 @@ def write_marks(
 ) -> None:
     """The closes of the day that it used, as they were: what a later correction is seen against."""
     connection.execute("delete from refresh_marks where calculation_date = %s", [day])
+    _copy_marks(connection, "refresh_marks", day, symbols, codes, closes)
+
+
+def add_marks(
+    connection: psycopg.Connection[Any], day: date, symbols: Sequence[str], codes: Sequence[int], closes: Decimals
+) -> None:
+    """The closes that a portfolio added to the day used. One that others have used already stays as they used it."""
+    connection.execute("create temp table added_marks (like refresh_marks) on commit drop")
+    _copy_marks(connection, "added_marks", day, symbols, codes, closes)
+    connection.execute("insert into refresh_marks select * from added_marks on conflict do nothing")
+
+
+def _copy_marks(
+    connection: psycopg.Connection[Any],
+    table: str,
+    day: date,
+    symbols: Sequence[str],
+    codes: Sequence[int],
+    closes: Decimals,
+) -> None:
     used = [code for code in codes if closes.state[code] == 0]
     units = closes.exact.take(np.array(used, dtype=np.int64)).to_integers()
-    with connection.cursor().copy("copy refresh_marks (calculation_date, symbol, close_price) from stdin") as copy:
+    with connection.cursor().copy(f"copy {table} (calculation_date, symbol, close_price) from stdin") as copy:
         for code, unit in zip(used, units, strict=True):
             copy.write_row((day, symbols[code], Decimal(int(unit)).scaleb(-closes.exact.scale).normalize()))
 
@@ -93,8 +123,7 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     Never moves a position back in time. Gives the number of positions changed."""
     # The marks were written a moment ago, so the planner takes them for few, and would look up each position by itself.
     connection.execute("set local enable_nestloop = off")
-    row = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
-    events = "position_realized_events" if row and row[0] else NO_EVENTS
+    events = events_source(connection)
     done = connection.execute(
         f"""
         with sold as (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -35,6 +36,9 @@ from refresh_assets.errors import ExceptionCode
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.arrow import decimals, index_in, uuid_column, uuids
 from refresh_assets.store.database import Snapshot, value
+
+if TYPE_CHECKING:
+    import psycopg
 
 EPOCH = date(1970, 1, 1)
 OCC_SYMBOL = re.compile(r"[A-Z0-9./]{1,6} *(\d{2})(\d{2})(\d{2})[CP]\d{8}")
@@ -208,6 +212,12 @@ NO_EVENTS = (
     "(select null::uuid as id, null::uuid as position_id, null::date as trade_date, null::numeric as quantity_closed,"
     " null::numeric as price limit 0)"
 )
+
+
+def events_source(connection: psycopg.Connection[Any]) -> str:
+    """SQL for the realized events, where other statements need them: the table is optional."""
+    found = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
+    return "position_realized_events" if found and found[0] else NO_EVENTS
 
 
 def _valuations(snapshot: Snapshot, positions: Positions, tables: Collection[str]) -> Valuations:

@@ -295,3 +295,26 @@ refresh_restatements = Table(
     Index("refresh_restatements_by_day", "calculation_date", "table_name"),
     comment=OWNER_MARK + "what a recomputed day changed against what stood there before",
 )
+refresh_alerts = Table(
+    "refresh_alerts",
+    ours,
+    Column("kind", Text, nullable=False),
+    Column("day", Date),
+    Column("raised_at", MOMENT, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("delivered_at", MOMENT),
+    Column("attempts", Integer, nullable=False),
+    Column("next_try_at", MOMENT, nullable=False),
+    Column("last_error", Text),
+    UniqueConstraint("kind", "day", name="refresh_alerts_once", postgresql_nulls_not_distinct=True),
+    comment=OWNER_MARK + "what a person was, or is still to be, woken for; each kind once a day",
+)
+refresh_first_days = Table(
+    "refresh_first_days",
+    ours,
+    Column("portfolio_id", Uuid, nullable=False),
+    Column("first_day", Date, nullable=False),
+    Column("granted_at", MOMENT, nullable=False),
+    PrimaryKeyConstraint("portfolio_id"),
+    comment=OWNER_MARK + "the day before its creation from which an onboarded portfolio exists for the night",
+)
