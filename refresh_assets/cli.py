@@ -128,6 +128,7 @@ def status(
     from refresh_assets.automation import launch
     from refresh_assets.calendar import TradingCalendar
     from refresh_assets.settings import load
+    from refresh_assets.store.alerts import undelivered_alerts
     from refresh_assets.store.database import Database
     from refresh_assets.store.days import exceptions_of
 
@@ -141,8 +142,28 @@ def status(
         return EXIT_DONE
     days = TradingCalendar(settings.extra_closures).days(settings.start_date, effective)
     found_all = launch.statuses_of(settings, days, now)
-    _print_json(terminal.status_figures(found_all)) if json else terminal.print_status(found_all, effective)
+    with Database.of(settings).connect() as connection:
+        alerts = undelivered_alerts(connection)
+    if json:
+        _print_json({**terminal.status_figures(found_all), "alerts": terminal.alert_figures(alerts)})
+    else:
+        terminal.print_status(found_all, effective)
+        terminal.print_alerts(alerts, has_urls=bool(settings.alert_urls))
     return EXIT_DONE
+
+
+@app.command
+def onboard(portfolio: str, /, *, json: Json = False) -> int:
+    """Give one new portfolio, by uuid or exact name, its rows at once: from its inception to the last close."""
+    from refresh_assets import terminal
+    from refresh_assets.automation import onboarding
+    from refresh_assets.settings import load
+
+    done = onboarding.onboard(load(), portfolio, _now())
+    _print_json(terminal.onboarded_figures(done)) if json else terminal.print_onboarded(done)
+    if not done.success:
+        return EXIT_FAILED
+    return EXIT_BLOCKED if done.left_out and not done.days else EXIT_DONE
 
 
 @app.command

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from refresh_assets.automation.launch import Outcome, Plan
+    from refresh_assets.automation.onboarding import Onboarded
+    from refresh_assets.store.alerts import Alert
 
 ASSETS_OF_A_NIGHT = 7
 TABLE_WIDTH = 124
@@ -178,6 +180,54 @@ def print_run(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus
         if not outcome.success:
             console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}")
     _print_rest(console, plan)
+
+
+def alert_figures(alerts: Sequence[Alert]) -> list[dict[str, Any]]:
+    return [asdict(one) for one in alerts]
+
+
+def print_alerts(alerts: Sequence[Alert], has_urls: bool) -> None:
+    """Alerts that nobody has yet, newest first."""
+    if not alerts:
+        return
+    console = wide_console()
+    why = "they are tried again" if has_urls else "set REFRESH_ALERT_URLS to have them sent"
+    console.print(f"Alerts not delivered: {len(alerts)} ({why})")
+    for one in alerts[:SHOWN]:
+        error = f" ({one.attempts} tries: {one.last_error})" if one.last_error else ""
+        console.print(f"  {one.kind}: {one.words}{error}", markup=False)
+    if len(alerts) > SHOWN:
+        console.print(f"  ... and {len(alerts) - SHOWN} more: add --json to see all.")
+
+
+def onboarded_figures(done: Onboarded) -> dict[str, Any]:
+    return {
+        "portfolio": str(done.portfolio.id),
+        "name": done.portfolio.name,
+        "from": done.first.isoformat(),
+        "to": done.last.isoformat(),
+        "days": [day.isoformat() for day in done.days],
+        "rows": done.rows,
+        "left_out": {day.isoformat(): why for day, why in done.left_out.items()},
+        "runs": [asdict(one) for one in done.outcomes],
+    }
+
+
+def print_onboarded(done: Onboarded) -> None:
+    """What a new portfolio got, and the days that it did not get."""
+    console = wide_console()
+    name = done.portfolio.name or str(done.portfolio.id)
+    figures = "  ".join(f"{table} {number}" for table, number in done.rows.items())
+    span = str(done.last) if done.first == done.last else f"{done.first} to {done.last}"
+    if done.days:
+        console.print(f"{name}: {len(done.days)} days of {span}.  {figures}", markup=False)
+    else:
+        console.print(f"{name}: nothing to add on {span}.", markup=False)
+    for outcome in done.outcomes:
+        if not outcome.success:
+            console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}")
+    for day, why in done.left_out.items():
+        console.print(f"{day} is left out: {why}.", markup=False)
 
 
 def _print_rest(console: Any, plan: Plan) -> None:

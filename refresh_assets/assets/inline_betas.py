@@ -31,7 +31,7 @@ def write_betas(night: Night, day: date) -> dict[str, Any]:
     betas = night.betas(day)
     rows, omissions = beta_rows(night, betas), beta_omissions(night, betas, day)
     with night.database.connect() as connection:
-        write_inline_betas(connection, day, rows, omissions)
+        write_inline_betas(connection, day, rows, omissions, adds=night.only_portfolio is not None)
     return {
         "symbols_without_stored_betas": len(betas.codes),
         "betas_computed": len(rows),

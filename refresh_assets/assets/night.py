@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from typing import Any, TypeVar
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ import pyarrow as pa
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.core.betas import FittedBetas, fit_betas
-from refresh_assets.core.book import MISSING, PUBLIC, Book, Ledger, Uuids, as_of
+from refresh_assets.core.book import MISSING, NEVER, PUBLIC, Book, Ledger, Uuids, as_of
 from refresh_assets.core.correlations import WINDOW_DAYS
 from refresh_assets.core.market import Betas, simple_returns
 from refresh_assets.core.money import Bools, Floats
@@ -88,13 +89,20 @@ class Night:
     max_symbols: int = 100
     min_price_coverage: float = 0.8
     chunk_portfolios: int = 4096
+    only_portfolio: UUID | None = None
     _books: dict[tuple[date, int], ValuedBook] = field(default_factory=dict)
     _digests: dict[date, Inputs] = field(default_factory=dict)
     _betas: dict[date, DayBetas] = field(default_factory=dict)
 
     @cached_property
     def inputs(self) -> RunInputs:
-        return read_inputs(self.database, self.calendar, self.days, self.chunk_portfolios)
+        inputs = read_inputs(self.database, self.calendar, self.days, self.chunk_portfolios)
+        if self.only_portfolio is not None:
+            # To this night nobody else exists: so no book, beta or digest of theirs is touched.
+            everyone = inputs.portfolios
+            theirs = everyone.id != np.array(self.only_portfolio.bytes, dtype="V16")
+            inputs.portfolios = replace(everyone, start=np.where(theirs, NEVER, everyone.start))
+        return inputs
 
     def close(self) -> None:
         if "inputs" in self.__dict__:
@@ -107,11 +115,12 @@ class Night:
         compute: Callable[[ValuedBook], Part],
         extra: Callable[[Any], None] | None = None,
         named: Callable[[], Sequence[Omission]] = tuple,
+        more: Callable[[Any], None] | None = None,
     ) -> Written:
         """Compute a day of a table, chunk by chunk, and write it in one transaction.
 
-        `extra` writes what belongs to the day besides its rows, on the same connection; `named` gives the omissions of
-        the day as a whole, once every chunk is computed."""
+        `extra` writes what belongs to the day besides its rows, on the same connection (`more`: where portfolios are
+        added to it); `named` gives the omissions of the day as a whole, once every chunk is computed."""
         with written_day(self.database, day, table, self.run_id, self.missing_only) as writer:
             done = {one.tobytes() for one in writer.accounted()} if writer.adds else set()
             failed: dict[str, Inputs] = {}
@@ -130,8 +139,9 @@ class Night:
                 own = self.inputs.named if table == "portfolio_snapshots" else []
                 writer.add(None, np.array([], dtype="V16"), [*own, *named()])
             written = writer.finish({**self._sums(day, done), **self.whole_day(day)}, failed)
-            if extra is not None and not writer.adds:
-                extra(writer.connection)
+            besides = more if writer.adds else extra
+            if besides is not None:
+                besides(writer.connection)
             return written
 
     def reopen(self) -> None:
@@ -326,6 +336,4 @@ def _failed(portfolio: np.void, error: Exception) -> Part:
 
 
 def _uuid_text(portfolio: bytes) -> str:
-    from uuid import UUID
-
     return str(UUID(bytes=portfolio))

@@ -6,7 +6,7 @@ night itself (night.py), words and tables of metadata (metadata.py)."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
@@ -21,14 +21,17 @@ from refresh_assets.assets.partitions import trading_day_partitions, trading_day
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.core.version import CODE_VERSION
-from refresh_assets.errors import NoPrices
+from refresh_assets.errors import NoPrices, UsageError
 from refresh_assets.settings import load
 from refresh_assets.store.database import Database, is_lost_connection, retried
+from refresh_assets.store.onboarding import plan_onboarding
+from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tracking import Tracking
 from refresh_assets.store.write import Written
 
 GROUP = "portfolio_refresh"
 POOL = "portfolio_refresh"
+ONBOARDING_JOB = "onboard_portfolio"
 
 NIGHTLY: dict[str, Any] = {
     "group_name": GROUP,
@@ -45,31 +48,46 @@ Outcome = Written | dict[str, Any]
 Work = Callable[[Night, date], Outcome]
 
 _listeners: list[Callable[[str, date], None]] = []
+_failure_listeners: list[Callable[[date], None]] = []
+
+RunEnded = Callable[[Database, Sequence[date], str, datetime], None]
+_at_run_end: list[RunEnded] = []
+
+
+def at_run_end(told: RunEnded) -> None:
+    """Tell (database, days, run id, now) when a run of all tables, or one in which a day failed, has ended."""
+    if told not in _at_run_end:
+        _at_run_end.append(told)
 
 
 @contextmanager
-def telling(day_done: Callable[[str, date], None] | None) -> Iterator[None]:
-    """Within the block, tell (asset, day) after each day of each asset: for a progress bar in the same process."""
-    if day_done is None:
-        yield
-        return
-    _listeners.append(day_done)
+def telling(day_done: Callable[[str, date], None] | None, day_failed: Callable[[date], None]) -> Iterator[None]:
+    """Within the block, tell (asset, day) after each day of each asset, and each day that failed: to the same process."""
+    done = [day_done] if day_done is not None else []
+    _listeners.extend(done)
+    _failure_listeners.append(day_failed)
     try:
         yield
     finally:
-        _listeners.remove(day_done)
+        _failure_listeners.remove(day_failed)
+        for listener in done:
+            _listeners.remove(listener)
 
 
 class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The night of one run. Its database comes from the environment, never from run config.
 
     Attributes:
-        scope: all: compute each day whole, and replace what is there. missing: add only the portfolios that are due."""
+        scope: all: compute each day whole, and replace what is there. missing: add only the portfolios that are due.
+        portfolio: uuid or name of a portfolio that is onboarded: add its rows alone, to the days that stand."""
 
     scope: str = "all"
+    portfolio: str = ""
 
     _night: Night | None = PrivateAttr(default=None)
     _tracking: Tracking | None = PrivateAttr(default=None)
+    _left_out: dict[date, str] = PrivateAttr(default_factory=dict)
+    _tells_end: bool = PrivateAttr(default=False)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Refresh]:  # noqa: ARG002
@@ -80,6 +98,8 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 self._night.close()
             if self._tracking is not None:
                 self._tracking.finish(datetime.now(UTC))
+                for told in _at_run_end if self._tells_end else ():
+                    told(self._tracking.database, self._tracking.days, self._tracking.run_id, datetime.now(UTC))
 
     def night(self, context: dg.AssetExecutionContext) -> Night:
         """The night over the partitions of this run; made by the first asset that asks."""
@@ -89,18 +109,31 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
             days = trading_days(context.partition_keys, calendar, datetime.now(UTC))
             database = Database.of(settings)
             file = settings.scenarios_file
+            only = None
+            if context.job_name == ONBOARDING_JOB and not self.portfolio:
+                raise UsageError(
+                    f"the job {ONBOARDING_JOB} was given no portfolio",
+                    "set resources.refresh.config.portfolio in its run config to a uuid or an exact name",
+                )
+            if self.portfolio:
+                plan = plan_onboarding(database, calendar, self.portfolio, days, datetime.now(UTC))
+                only, days, self._left_out = plan.portfolio.id, plan.days, plan.left_out
             self._night = Night(
                 database=database,
                 calendar=calendar,
                 scenarios=scenarios.read(file) if file else scenarios.packaged(),
                 days=days,
                 run_id=context.run.run_id,
-                missing_only=self.scope == "missing",
+                missing_only=self.scope == "missing" or only is not None,
+                only_portfolio=only,
                 max_symbols=settings.correlation_max_symbols,
                 min_price_coverage=settings.min_price_coverage,
             )
-            self._tracking = Tracking(database, days, context.run.run_id)
-            self._tracking.start(datetime.now(UTC))
+            if only is None:  # the night's own row of a day stays that of the night
+                self._tracking = Tracking(database, days, context.run.run_id)
+                self._tracking.start(datetime.now(UTC))
+                selection = {key.to_user_string() for key in context.run.asset_selection or ()}
+                self._tells_end = not selection or selection >= set(DAY_TABLES)
         return self._night
 
     def write_days(self, context: dg.AssetExecutionContext, work: Work) -> None:
@@ -109,6 +142,9 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
         A day that fails costs that day alone: the others are computed and committed first, and shown as good."""
         night = self.night(context)
         errors: dict[date, Exception] = {}
+        for day, why in self._left_out.items():
+            context.log.warning(f"{day} is left out: {why}")
+            context.add_asset_metadata({"status": f"left out: {why}"}, partition_key=day.isoformat())
         for day in night.days:
             begin = time.perf_counter()
             try:
@@ -119,6 +155,9 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 continue
             except Exception as error:
                 errors[day] = error
+                self._tells_end = True
+                for day_failed in _failure_listeners:
+                    day_failed(day)
                 context.log.error(f"{day}: {type(error).__name__}: {error}")
                 continue
             seconds = time.perf_counter() - begin

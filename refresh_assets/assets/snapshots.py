@@ -3,6 +3,7 @@
 Here: the asset. Not here: the figures (core/snapshots.py), the table (store/schema.py)."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,7 +16,7 @@ from refresh_assets.core.book import OK, PRIVATE
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import ExceptionCode
-from refresh_assets.store.extras import write_marks
+from refresh_assets.store.extras import add_marks, write_marks
 from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import snapshot_rows
 from refresh_assets.store.write import Written
@@ -37,13 +38,13 @@ def portfolio_snapshots(context: dg.AssetExecutionContext, refresh: Refresh) -> 
 def write_snapshots(night: Night, day: date) -> Written:
     """Compute and write the snapshots of a day, and the closes that they used."""
     night.require_prices(day)
-    number, partial, codes = day_number(day), 0, set[int]()
+    number, partials, codes = day_number(day), 0, set[int]()
 
     def compute(valued: ValuedBook) -> Part:
-        nonlocal partial
+        nonlocal partials
         book = valued.book
         result = snapshots(book, night.inputs.prices)
-        partial += int(result.is_partial.sum())
+        partials += int(result.is_partial.sum())
         codes.update(np.unique(book.symbol[book.held & (book.kind != PRIVATE) & (book.symbol >= 0)]).tolist())
         return Part(snapshot_rows(number, result), result.portfolio_id, result.omissions)
 
@@ -51,8 +52,12 @@ def write_snapshots(night: Night, day: date) -> Written:
         closes = night.inputs.prices.exact[number]
         write_marks(connection, day, night.inputs.symbols, sorted(codes | night.proxy_codes()), closes)
 
-    written = night.replace(day, "portfolio_snapshots", compute, marks, lambda: low_coverage(night, day, codes))
-    written.partial = partial
+    def more_marks(connection: Any) -> None:
+        add_marks(connection, day, night.inputs.symbols, sorted(codes), night.inputs.prices.exact[number])
+
+    named = partial(low_coverage, night, day, codes)
+    written = night.replace(day, "portfolio_snapshots", compute, marks, named, more_marks)
+    written.partial = partials
     return written
 
 

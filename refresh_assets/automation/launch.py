@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -122,37 +123,46 @@ def run_days(
     scope: str,
     select: Collection[str] = (),
     day_done: Callable[[str, date], None] | None = None,
+    portfolio: str = "",
 ) -> list[Outcome]:
-    """Materialize days, one run a stretch of consecutive trading days, oldest first.
+    """Materialize days, one run a stretch of consecutive trading days, oldest first; a day that fails costs itself alone.
 
     Into the instance of DAGSTER_HOME if it is set, else nothing is recorded in Dagster (the tables are all the same).
 
     Args:
         scope: "all" computes each day whole; "missing" adds the portfolios that are due.
         select: names of assets; none: all of the night.
-        day_done: told (asset, day) after each day of each asset."""
+        day_done: told (asset, day) after each day of each asset.
+        portfolio: uuid of one that is onboarded: the job is then onboard_portfolio, and adds its rows alone."""
     if not days:
         return []
     defs, refresh = _definitions()
     import dagster as dg
 
     calendar = TradingCalendar(settings.extra_closures)
-    job = defs.resolve_job_def("portfolio_refresh")
+    job = defs.resolve_job_def(refresh.ONBOARDING_JOB if portfolio else "portfolio_refresh")
+    config = {
+        "resources": {"refresh": {"config": {"scope": scope, "portfolio": portfolio}}},
+        "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+    }
     keys = [dg.AssetKey(name) for name in select] or None
-    outcomes = []
-    with _instance(dg) as instance, refresh.telling(day_done):
-        for stretch in stretches(days, calendar.days(min(days), max(days))):
+    every = calendar.days(min(days), max(days))
+    outcomes, waiting, failed = [], deque(stretches(days, every)), set[date]()
+    with _instance(dg) as instance, refresh.telling(day_done, failed.add):
+        while waiting:
+            stretch = waiting.popleft()
             result = job.execute_in_process(
                 instance=instance,
                 asset_selection=keys,
                 raise_on_error=False,
                 tags=range_tags(stretch),
-                run_config={
-                    "resources": {"refresh": {"config": {"scope": scope}}},
-                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-                },
+                run_config=config,
             )
             outcomes.append(Outcome(result.run_id, stretch, result.success, _first_error(result)))
+            rest = [day for day in stretch if day not in failed]
+            if not result.success and failed.intersection(stretch) and rest:
+                # Dagster skips what comes after a failed asset, for every day of its run: the others get runs of their own.
+                waiting.extendleft(reversed(stretches(rest, every)))
     return outcomes
 
 

@@ -165,6 +165,20 @@ def test_a_failed_portfolio_ends_with_1(evening: Database, capsys: pytest.Captur
     assert day["tables"]["portfolio_snapshots"] == day["portfolios"] - 1
 
 
+def test_a_day_that_cannot_be_written_costs_that_day_alone(
+    evening: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One bad day in a range: the run says so and ends with 1; every other day is complete in every table."""
+    broken = DAYS[2]
+    with evening.connect() as connection:
+        connection.execute(f"alter table factor_exposures add constraint broken check (calculation_date <> '{broken}')")
+
+    assert cli.main(["run", "--json"]) == 1
+
+    found = {one["day"]: one["state"] for one in json.loads(capsys.readouterr().out)["days"]}
+    assert found == {str(day): "due" if day == broken else "complete" for day in DAYS}
+
+
 REFUSED = [
     (["run", "--date", "2020-02-22"], "2020-02-22 is not a trading day (Saturday)"),
     (["run", "--date", "2020-02-17"], "2020-02-17 is not a trading day (Washington's Birthday)"),
