@@ -1,7 +1,7 @@
 """Dagster's front door: what there is, put together.
 
-Here: assets, the job, resources. Not here: any of them (assets/, automation/). Assets are found by loading the package, so a
-new one needs no line here."""
+Here: assets, the job, its schedule and sensor, resources. Not here: any of them (assets/, automation/). Assets are found
+by loading the package, so a new one needs no line here."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ import dagster as dg
 
 from refresh_assets import assets
 from refresh_assets.assets import refresh
+from refresh_assets.automation.alerts import alert_after_run
+from refresh_assets.automation.schedule import portfolio_refresh_schedule
+from refresh_assets.automation.sensor import symbol_batch_sensor
 
 
 def build_defs() -> dg.Definitions:
     """The definitions, from the environment's settings."""
+    refresh.at_run_end(alert_after_run)
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets, include_specs=True),
-        jobs=[portfolio_refresh_job],
+        jobs=[portfolio_refresh_job, onboard_portfolio_job],
+        schedules=[portfolio_refresh_schedule],
+        sensors=[symbol_batch_sensor],
         resources={"refresh": refresh.Refresh()},
         executor=dg.in_process_executor,
     )
@@ -26,6 +32,15 @@ portfolio_refresh_job = dg.define_asset_job(
     selection=dg.AssetSelection.groups(refresh.GROUP),
     executor_def=dg.in_process_executor,
     description="The night: every table of one trading day or of a range of days, in one process.",
+)
+
+
+onboard_portfolio_job = dg.define_asset_job(
+    refresh.ONBOARDING_JOB,
+    selection=dg.AssetSelection.groups(refresh.GROUP),
+    executor_def=dg.in_process_executor,
+    description="One new portfolio's rows, on the days that the night has done; every other row stays as it is. Run config:"
+    " `resources: {refresh: {config: {portfolio: uuid or exact name}}}`.",
 )
 
 defs = build_defs()

@@ -1,0 +1,213 @@
+"""The sensor: looks every half minute whether a night can start, and starts it.
+
+Here: one look (facts from the tables, runs from Dagster, the gate's decision and what follows from it), which the schedule
+takes as well; telling Dagster which symbol batches completed. Not here: deciding (gate.py), the queries
+(store/gate_facts.py), delivering an alert (alerts.py)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import psycopg
+from dagster import DagsterRunStatus, RunsFilter
+
+from refresh_assets.automation.alerts import deliver_pending, raise_alert
+from refresh_assets.automation.gate import Decision, GateSettings, decide
+from refresh_assets.automation.launch import MISSING, range_tags
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.settings import Settings, load
+from refresh_assets.store.database import Database
+from refresh_assets.store.gate_facts import (
+    CompletedBatch,
+    FailedRuns,
+    Memory,
+    completed_batches,
+    read_facts,
+    record_aborted,
+)
+from refresh_assets.store.provision import check_ours, check_platform
+from refresh_assets.store.schema_names import DAY_TABLES
+
+JOB = "portfolio_refresh"
+UPSTREAM = ("market_data_cache", "symbol_factor_exposures")
+BATCHES_TOLD_AT_ONCE = 25
+"""A platform with years of batches is told to Dagster over some looks: each event costs some milliseconds."""
+
+_UNFINISHED = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+_ENDED_BADLY = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+_FAILURES_COUNT_FOR = timedelta(days=1)
+_RUNS_READ = 500
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """What the sensor remembers from look to look: what it saw, and the last symbol batch that it told Dagster of."""
+
+    memory: Memory | None = None
+    told: CompletedBatch | None = None
+
+    def to_text(self, calendar: TradingCalendar) -> str:
+        return json.dumps(
+            {
+                "memory": self.memory.to_json(calendar) if self.memory else None,
+                "told": [self.told.at.isoformat(), self.told.day.isoformat()] if self.told else None,
+            }
+        )
+
+    @classmethod
+    def from_text(cls, text: str | None, calendar: TradingCalendar) -> Cursor:
+        """One that cannot be read is an empty one: then everything is looked at, and told, again."""
+        try:
+            figures = json.loads(text or "{}")
+            memory, told = figures.get("memory"), figures.get("told")
+            return cls(
+                Memory.from_json(memory, calendar) if memory else None,
+                CompletedBatch(datetime.fromisoformat(told[0]), date.fromisoformat(told[1])) if told else None,
+            )
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return cls()
+
+
+@dg.sensor(
+    name="symbol_batch_sensor",
+    job_name=JOB,
+    minimum_interval_seconds=load().gate_interval_seconds,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts every night that is due and ready: late batches, holes, what the schedule found waiting. Its skip"
+    " reason says what it waits for; after the deadline it wakes a person, and keeps looking.",
+)
+def symbol_batch_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    """One look, at the instant at which it is taken."""
+    return sensor_look(load(), context.instance, datetime.now(UTC), context.cursor)
+
+
+def sensor_look(settings: Settings, instance: dg.DagsterInstance, now: datetime, cursor: str | None) -> dg.SensorResult:
+    """What the sensor finds at an instant: runs to start or why none, and symbol batches that completed.
+
+    Alerts are raised and `aborted` is recorded before it returns."""
+    calendar = TradingCalendar(settings.extra_closures)
+    before = Cursor.from_text(cursor, calendar)
+    database = Database.of(settings)
+    decision, memory = look(settings, instance, now, before.memory)
+    deliver_pending(database, settings, now)
+    with database.connect() as connection:
+        batches = completed_batches(connection, before.told, BATCHES_TOLD_AT_ONCE)
+    after = Cursor(memory, batches[-1] if batches else before.told)
+    return dg.SensorResult(
+        run_requests=run_requests(instance, decision),
+        skip_reason=decision.skip_reason,
+        asset_events=list(_events(batches, settings, calendar, now)),
+        cursor=after.to_text(calendar),
+    )
+
+
+def look(
+    settings: Settings, instance: dg.DagsterInstance, now: datetime, memory: Memory | None = None
+) -> tuple[Decision, Memory]:
+    """The gate's decision at an instant, with its alerts raised and `aborted` recorded; and what to remember.
+
+    Raises SchemaError where a table or column is missing, DatabaseUnreachable."""
+    database, gate = Database.of(settings), GateSettings.of(settings)
+    in_flight = days_in_flight(instance, gate.calendar)
+    failed = failed_runs(instance, gate.calendar, now)
+    with database.connect() as connection:
+        try:
+            facts, memory = read_facts(
+                connection, gate.calendar, settings.start_date, now, gate.max_heal_days, in_flight, failed, memory
+            )
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+            connection.rollback()
+            check_platform(connection, database)  # both name what is missing, with the mend
+            check_ours(connection, database)
+            raise
+        decision = decide(facts, now, gate)
+        if decision.aborted is not None:
+            record_aborted(connection, decision.aborted, decision.aborted_words, now)
+    for alert in decision.alerts:
+        raise_alert(database, alert.kind.value, alert.day, alert.words, now)
+    if decision.runs:  # then there is no skip reason to say what is left out
+        starts = ", ".join(range_tags(stretch)["nights"] for stretch in decision.runs)
+        log.info("starts %s; %s", starts, decision.waiting or "nothing else is due")
+    return decision, memory
+
+
+def run_requests(instance: dg.DagsterInstance, decision: Decision) -> list[dg.RunRequest]:
+    """One run a stretch. A run key is for ever, also that of a run that failed: so it counts the runs before."""
+    requests = []
+    for stretch in decision.runs:
+        tags = range_tags(stretch)
+        attempt = instance.get_runs_count(RunsFilter(job_name=JOB, tags={"nights": tags["nights"]})) + 1
+        requests.append(
+            dg.RunRequest(
+                run_key=f"{tags['nights']} attempt {attempt}",
+                run_config={"resources": {"refresh": {"config": {"scope": MISSING}}}},
+                tags=tags,
+            )
+        )
+    return requests
+
+
+def days_in_flight(instance: dg.DagsterInstance, calendar: TradingCalendar) -> frozenset[date]:
+    """Days that an unfinished run covers: of the job, or of a person who materializes the night's tables."""
+    runs = instance.get_runs(RunsFilter(statuses=_UNFINISHED))
+    return frozenset(day for run in runs if _writes_the_night(run) for day in _days_of(run.tags, calendar))
+
+
+def failed_runs(instance: dg.DagsterInstance, calendar: TradingCalendar, now: datetime) -> dict[date, FailedRuns]:
+    """How often runs of a day failed or were cancelled in the last 24 hours, and when the last one ended."""
+    records = instance.get_run_records(
+        RunsFilter(job_name=JOB, statuses=_ENDED_BADLY, updated_after=now - _FAILURES_COUNT_FOR), limit=_RUNS_READ
+    )
+    found: dict[date, FailedRuns] = {}
+    for record in records:
+        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
+        for day in _days_of(record.dagster_run.tags, calendar):
+            one = found.get(day, FailedRuns(0, ended))
+            found[day] = FailedRuns(one.count + 1, max(one.last, ended))
+    return found
+
+
+def _writes_the_night(run: dg.DagsterRun) -> bool:
+    return run.job_name == JOB or any(key.to_user_string() in DAY_TABLES for key in run.asset_selection or ())
+
+
+def _days_of(tags: Any, calendar: TradingCalendar) -> list[date]:
+    """The trading days that a run covers: a range of partitions, or one."""
+    one = tags.get("dagster/partition")
+    first, last = (
+        tags.get("dagster/asset_partition_range_start", one),
+        tags.get("dagster/asset_partition_range_end", one),
+    )
+    if first is None or last is None:
+        return []
+    return calendar.days(date.fromisoformat(first), date.fromisoformat(last))
+
+
+def _events(
+    batches: Iterable[CompletedBatch], settings: Settings, calendar: TradingCalendar, now: datetime
+) -> Iterable[dg.AssetMaterialization]:
+    """What the symbol batches wrote, for Dagster's lineage; days that are no partition are not told."""
+    effective = calendar.effective_date(now)
+    for batch in batches:
+        if settings.start_date <= batch.day <= effective and calendar.is_trading_day(batch.day):
+            for name in UPSTREAM:
+                yield dg.AssetMaterialization(
+                    name,
+                    partition=batch.day.isoformat(),
+                    description="the symbol batch completed",
+                    metadata={"completed_at": dg.MetadataValue.timestamp(batch.at)},
+                )

@@ -1,0 +1,346 @@
+"""What the gate has to know, in a few queries.
+
+Here: past days on which somebody is not accounted for, what the symbol batch says of them, closes of the symbols held,
+symbols in onboarding, batches that completed since; and the one row that the gate writes: `aborted`. Not here: what follows
+from it (automation/gate.py), runs in flight (Dagster knows them, not the tables), the words of `status` (days.py).
+
+Whom a day should account for costs a scan of all positions. So what a look found is remembered, and holds as long as
+PostgreSQL's own counters say that nobody wrote to the tables that it was read from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.core.version import CODE_VERSION
+from refresh_assets.store.days import SYMBOL_BATCH, expected_portfolios, stretches
+from refresh_assets.store.read import DELETED, ENTRY, EXIT, STARTS, events_source
+from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.store.tracking import BATCH
+
+COMPLETED = "completed"
+LONGEST_MEMORY = timedelta(minutes=15)
+"""The counters may be lost in a crash: now and then everything is looked at, whatever they say."""
+
+ACCOUNTING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_days")
+COVERAGE_TABLES = ("portfolios", "positions", "position_realized_events", "market_data_cache")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Listed symbols held on a day, and how many of them have a close."""
+
+    held: int
+    priced: int
+
+
+@dataclass(frozen=True)
+class PendingDay:
+    """A trading day, past its close, on which some portfolio is not accounted for in some table.
+
+    Attributes:
+        batch: what the symbol batch says of it; None: nothing at all.
+        error: the batch's own words, where it failed.
+        completed_at: when the batch completed.
+        has_prices: whether there is one close at least.
+        coverage: None where it was not looked at: the batch is not complete, or the day waits for its turn.
+    """
+
+    day: date
+    batch: str | None = None
+    error: str | None = None
+    completed_at: datetime | None = None
+    has_prices: bool = True
+    coverage: Coverage | None = None
+
+
+@dataclass(frozen=True)
+class FailedRuns:
+    """Runs of a day that failed or were cancelled lately: how many, and when the last one ended."""
+
+    count: int
+    last: datetime
+
+
+@dataclass(frozen=True)
+class GateFacts:
+    """Everything that the gate decides from.
+
+    Attributes:
+        effective: the latest trading day whose close is past.
+        pending: ascending, none later than `effective`.
+        night: what our own row of batch_run_tracking says of the effective day; None: nothing.
+        onboarding: symbols that are pending or processing.
+        raised: (kind, day) of the alerts that were raised.
+        in_flight: days that an unfinished run covers.
+        failed_runs: by day.
+    """
+
+    effective: date
+    pending: tuple[PendingDay, ...] = ()
+    night: str | None = None
+    onboarding: tuple[str, ...] = ()
+    raised: frozenset[tuple[str, date]] = frozenset()
+    in_flight: frozenset[date] = frozenset()
+    failed_runs: Mapping[date, FailedRuns] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What an earlier look found, and the state of the tables that it was read from.
+
+    Attributes:
+        at: when everything was looked at.
+        accounting: state of the tables that say who is accounted for; empty: never to be trusted.
+        pending: the days on which somebody was not.
+        closes: state of the tables that `coverage` was read from.
+    """
+
+    at: datetime
+    accounting: str = ""
+    pending: tuple[date, ...] = ()
+    closes: str = ""
+    coverage: Mapping[date, Coverage] = field(default_factory=dict)
+
+    def to_json(self, calendar: TradingCalendar) -> dict[str, Any]:
+        """Plain figures; days as ranges of trading days, for thousands of them may lie before the first price."""
+        every = calendar.days(self.pending[0], self.pending[-1]) if self.pending else []
+        return {
+            "at": self.at.isoformat(),
+            "accounting": self.accounting,
+            "pending": [[one[0].isoformat(), one[-1].isoformat()] for one in stretches(self.pending, every)],
+            "closes": self.closes,
+            "coverage": {day.isoformat(): [one.held, one.priced] for day, one in self.coverage.items()},
+        }
+
+    @classmethod
+    def from_json(cls, figures: Mapping[str, Any], calendar: TradingCalendar) -> Memory:
+        ranges = [[date.fromisoformat(day) for day in one] for one in figures["pending"]]
+        return cls(
+            datetime.fromisoformat(figures["at"]),
+            figures["accounting"],
+            tuple(day for first, last in ranges for day in calendar.days(first, last)),
+            figures["closes"],
+            {date.fromisoformat(day): Coverage(*one) for day, one in figures["coverage"].items()},
+        )
+
+
+def read_facts(
+    connection: psycopg.Connection[Any],
+    calendar: TradingCalendar,
+    start: date,
+    now: datetime,
+    looked_at_once: int,
+    in_flight: Collection[date] = (),
+    failed_runs: Mapping[date, FailedRuns] | None = None,
+    memory: Memory | None = None,
+) -> tuple[GateFacts, Memory]:
+    """The facts at an instant, and what to remember of them.
+
+    Args:
+        start: the first trading day that counts.
+        looked_at_once: of so many days the coverage is read at most; the others wait for the next look.
+        in_flight, failed_runs: from Dagster; days in flight are not looked at further.
+        memory: what the last look gave back; None: everything is looked at."""
+    effective = calendar.effective_date(now)
+    memory = _accounted(connection, calendar, calendar.days(start, effective), now, memory)
+    flying = frozenset(in_flight)
+    rows = _batch_rows(connection, memory.pending)
+    open_days = [day for day in memory.pending if day not in flying]
+    priced = _with_prices(connection, [day for day in open_days if rows.get(day, _NO_ROW)[0] in (None, COMPLETED)])
+    wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in priced]
+    memory = _covered(connection, wanted, looked_at_once, memory)
+    pending = tuple(
+        PendingDay(day, *rows.get(day, _NO_ROW), day in priced, memory.coverage.get(day)) for day in memory.pending
+    )
+    own = connection.execute(
+        "select status from batch_run_tracking where batch_type = %s and target_date = %s", [BATCH, effective]
+    ).fetchone()
+    facts = GateFacts(
+        effective=effective,
+        pending=pending,
+        night=own[0] if own else None,
+        onboarding=_onboarding(connection) if pending else (),
+        raised=_raised(connection, memory.pending),
+        in_flight=flying,
+        failed_runs=failed_runs or {},
+    )
+    return facts, memory
+
+
+_NO_ROW: tuple[str | None, str | None, datetime | None] = (None, None, None)
+
+
+def _accounted(
+    connection: psycopg.Connection[Any],
+    calendar: TradingCalendar,
+    days: Sequence[date],
+    now: datetime,
+    memory: Memory | None,
+) -> Memory:
+    """The memory, with the days that are pending now: as remembered, or looked at anew."""
+    # The state is read first: what is written between it and the look is looked at once more, never missed.
+    state = _state(connection, ACCOUNTING_TABLES)
+    asked = f"{CODE_VERSION} {days[0]}..{days[-1]} {len(days)}" if days else CODE_VERSION
+    state = f"{state} {asked}" if state else ""
+    if memory is not None and state and state == memory.accounting and abs(now - memory.at) < LONGEST_MEMORY:
+        return memory
+    pending = tuple(_pending(connection, calendar, days)) if days else ()
+    return replace(memory or Memory(now), at=now, accounting=state, pending=pending)
+
+
+def _state(connection: psycopg.Connection[Any], tables: Sequence[str]) -> str:
+    """A text that changes whenever somebody writes to one of the tables; empty where PostgreSQL cannot tell (a view).
+
+    A writer's counters arrive up to some ten seconds after its commit: no matter to who looks again in 30 s."""
+    rows = connection.execute(
+        "select c.relkind, c.oid::int8, c.relfilenode::int8, pg_stat_get_tuples_inserted(c.oid),"
+        " pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid),"
+        " extract(epoch from pg_postmaster_start_time())::int8, current_setting('track_counts')"
+        " from unnest(%s::text[]) with ordinality as t(name, place) left join pg_class c on c.oid = to_regclass(t.name)"
+        " order by t.place",
+        [list(tables)],
+    ).fetchall()
+    if any(row[0] not in ("r", None) or row[-1] != "on" for row in rows):
+        return ""
+    return " ".join("-".join(map(str, row[1:-1])) for row in rows)
+
+
+def _pending(connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date]) -> list[date]:
+    """Days on which somebody should be accounted for and is not, in some table."""
+    expected = expected_portfolios(connection, calendar, days)
+    rows = connection.execute(
+        "select calculation_date, min(accounted), max(accounted) from refresh_days where status = 'complete'"
+        " and table_name = any(%s) and calculation_date between %s and %s group by 1 having count(*) = %s",
+        [list(DAY_TABLES), days[0], days[-1], len(DAY_TABLES)],
+    ).fetchall()
+    stored = {day: low for day, low, high in rows if low == high}
+    hashes = expected.hashes.view(np.int64).tolist()
+    counts = expected.count.tolist()
+    return [day for day, count, hashed in zip(days, counts, hashes, strict=True) if count and stored.get(day) != hashed]
+
+
+def _batch_rows(
+    connection: psycopg.Connection[Any], days: Sequence[date]
+) -> dict[date, tuple[str | None, str | None, datetime | None]]:
+    if not days:
+        return {}
+    rows = connection.execute(
+        "select target_date, status, error_message, completed_at from batch_run_tracking"
+        " where batch_type = %s and target_date between %s and %s",
+        [SYMBOL_BATCH, days[0], days[-1]],
+    ).fetchall()
+    return {day: (status, error, completed) for day, status, error, completed in rows}
+
+
+def _with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
+    rows = connection.execute(
+        "select d from unnest(%s::date[]) d where exists (select from market_data_cache m where m.date = d)",
+        [list(days)],
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
+def _covered(connection: psycopg.Connection[Any], days: Sequence[date], looked_at_once: int, memory: Memory) -> Memory:
+    """The memory, with the coverage of the days: what is still known, the latest day, and the oldest of the others."""
+    if not days:
+        return replace(memory, coverage={})
+    state = _state(connection, COVERAGE_TABLES)
+    known = memory.coverage if state and state == memory.closes else {}
+    kept = {day: known[day] for day in days if day in known}
+    unknown = [day for day in days if day not in kept]
+    chosen = sorted({*unknown[: max(looked_at_once - 1, 0)], *unknown[-1:]})
+    return replace(memory, closes=state, coverage={**kept, **_coverage(connection, chosen)})
+
+
+def _coverage(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[date, Coverage]:
+    """Symbols of PUBLIC and OPTIONS positions held on each of some days, ascending, and how many have a usable close."""
+    if not days:
+        return {}
+    query = _COVERAGE.format(events=events_source(connection))
+    rows = connection.execute(query, {"days": list(days), "first": days[0], "last": days[-1]}).fetchall()
+    return {day: Coverage(held, priced) for day, held, priced in rows}
+
+
+# Days are counted against each symbol's spans; closes are counted from their side, so that 250 days are one scan by date.
+_COVERAGE = f"""
+with owner as (
+    select id, {DELETED} as deleted, {STARTS} as start from portfolios f
+), span as (
+    select symbol, greatest({ENTRY}, start) as entry,
+        least({EXIT}, {DELETED}, deleted, case when quantity = 0 then (select coalesce(max(e.trade_date),
+            date '1900-01-01') from {{events}} e where e.position_id = positions.id) end) as ends
+    from positions join owner on owner.id = portfolio_id
+    where investment_class in ('PUBLIC', 'OPTIONS') and symbol is not null
+        and (entry_date is null or entry_date <= %(last)s) and (exit_date is null or exit_date > %(first)s)
+), held as materialized (
+    select symbol, range_agg(daterange(entry, ends)) as spans from span
+    where entry < ends and entry <= %(last)s and ends > %(first)s group by symbol
+), holding as (
+    select d as day, count(*) as symbols from unnest(%(days)s::date[]) d join held on spans @> d group by d
+), priced as (
+    select m.date as day, count(distinct m.symbol) as symbols from market_data_cache m join held using (symbol)
+    where m.date = any(%(days)s) and spans @> m.date and close_price >= 0 and close_price < 'Infinity' group by m.date
+)
+select d, coalesce(holding.symbols, 0), coalesce(priced.symbols, 0) from unnest(%(days)s::date[]) d
+    left join holding on holding.day = d left join priced on priced.day = d
+"""
+
+
+def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
+    rows = connection.execute(
+        "select symbol from symbol_onboarding where status in ('pending', 'processing') order by symbol"
+    ).fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def _raised(connection: psycopg.Connection[Any], days: Sequence[date]) -> frozenset[tuple[str, date]]:
+    rows = connection.execute(
+        "select kind, day from refresh_alerts where day between %s and %s",
+        [min(days, default=None), max(days, default=None)],
+    ).fetchall()
+    return frozenset(rows)
+
+
+@dataclass(frozen=True, order=True)
+class CompletedBatch:
+    """A symbol batch that completed: in the order in which it should be told."""
+
+    at: datetime
+    day: date
+
+
+def completed_batches(
+    connection: psycopg.Connection[Any], after: CompletedBatch | None, limit: int
+) -> list[CompletedBatch]:
+    """Symbol batches that completed after another one (or all), in that order, at most `limit`.
+
+    One that completes anew, later, is told anew. Without a time of its own a batch counts as of the end of its day."""
+    rows = connection.execute(
+        "select * from (select coalesce(completed_at, (target_date + 1) at time zone 'America/New_York') as at,"
+        " target_date as day from batch_run_tracking where batch_type = %s and status = %s) done"
+        " where (at, day) > (%s, %s) order by at, day limit %s",
+        [
+            SYMBOL_BATCH,
+            COMPLETED,
+            after.at if after else datetime(1900, 1, 1, tzinfo=UTC),
+            after.day if after else date(1900, 1, 1),
+            limit,
+        ],
+    ).fetchall()
+    return [CompletedBatch(*row) for row in rows]
+
+
+def record_aborted(connection: psycopg.Connection[Any], day: date, words: str, now: datetime) -> None:
+    """Say in batch_run_tracking that the night of a day did not start; what a run of it said before stays."""
+    connection.execute(
+        "insert into batch_run_tracking (batch_type, target_date, status, started_at, completed_at, error_message)"
+        " values (%s, %s, 'aborted', %s, %s, %s) on conflict (batch_type, target_date) do nothing",
+        [BATCH, day, now, now, words],
+    )
