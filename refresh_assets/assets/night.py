@@ -29,7 +29,7 @@ from refresh_assets.core.stress import expected_moves, factor_covariance
 from refresh_assets.core.valuation import Valuation, value_positions
 from refresh_assets.errors import FAILURES, ExceptionCode, NoPrices
 from refresh_assets.store.database import Database, is_lost_connection
-from refresh_assets.store.inputs import COVARIANCE_READ_DAYS, RunInputs, read_inputs, symbol_codes
+from refresh_assets.store.inputs import CHUNK_PORTFOLIOS, COVARIANCE_READ_DAYS, RunInputs, read_inputs, symbol_codes
 from refresh_assets.store.read import day_number
 from refresh_assets.store.write import Inputs, Written, as_hex, skip_day, written_day
 
@@ -88,7 +88,7 @@ class Night:
     missing_only: bool = False
     max_symbols: int = 100
     min_price_coverage: float = 0.8
-    chunk_portfolios: int = 4096
+    chunk_portfolios: int = CHUNK_PORTFOLIOS
     only_portfolio: UUID | None = None
     _books: dict[tuple[date, int], ValuedBook] = field(default_factory=dict)
     _digests: dict[date, Inputs] = field(default_factory=dict)
