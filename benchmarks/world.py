@@ -17,6 +17,8 @@ import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 
+from refresh_assets.store.provision import DEFAULT_FACTORS, FACTOR_NAMESPACE
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -32,22 +34,6 @@ SHORT_SHARE, FRACTIONAL_SHARE, UNDATED_ENTRY_SHARE = 0.06, 0.08, 0.05
 FATES = (0.02, 0.01, 0.005, 0.004, 0.004)
 PROXIES = ("SPY", "TLT", "VTV", "VUG", "MTUM", "QUAL", "IWM", "USMV")
 PROXY_MARKET_LOADINGS = (1.0, -0.15, 0.85, 1.15, 1.05, 0.98, 1.1, 0.7)
-FACTOR_NAMESPACE = uuid.UUID("6f1d5c1e-5d7e-4f0c-9d57-0d2b0c1f7a11")
-# (name, type, proxy, short proxy, estimation, window in calendar days, least observations): spec section 7
-FACTORS = (
-    ("Market", "macro", "SPY", None, "single", 90, 30),
-    ("Interest Rate", "macro", "TLT", None, "single", 90, 30),
-    ("Value", "style", "VTV", None, "joint", 90, 30),
-    ("Growth", "style", "VUG", None, "joint", 90, 30),
-    ("Momentum", "style", "MTUM", None, "joint", 90, 30),
-    ("Quality", "style", "QUAL", None, "joint", 90, 30),
-    ("Size", "style", "IWM", None, "joint", 90, 30),
-    ("Low Volatility", "style", "USMV", None, "joint", 90, 30),
-    ("Growth-Value Spread", "spread", "VUG", "VTV", "single", 180, 60),
-    ("Momentum Spread", "spread", "MTUM", "SPY", "single", 180, 60),
-    ("Size Spread", "spread", "IWM", "SPY", "single", 180, 60),
-    ("Quality Spread", "spread", "QUAL", "SPY", "single", 180, 60),
-)
 SYMBOL_BATCH = """INSERT INTO batch_run_tracking (batch_type, target_date, status, started_at, completed_at) VALUES
     ('symbol_batch', %(day)s, 'completed', (%(day)s + time '21:00') AT TIME ZONE 'America/New_York',
     (%(day)s + time '21:20') AT TIME ZONE 'America/New_York')"""
@@ -213,7 +199,10 @@ def _factor_ids(cursor: psycopg.Cursor) -> list[str]:
         cursor.executemany(
             "INSERT INTO factor_definitions (id, name, factor_type, proxy, short_proxy, estimation, window_days,"
             " min_observations, display_order, is_active) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, true)",
-            [(uuid.uuid5(FACTOR_NAMESPACE, str(factor[0])), *factor, i) for i, factor in enumerate(FACTORS, start=1)],
+            [
+                (uuid.uuid5(FACTOR_NAMESPACE, str(factor[0])), *factor, i)
+                for i, factor in enumerate(DEFAULT_FACTORS, start=1)
+            ],
         )
     rows = cursor.execute("SELECT id FROM factor_definitions WHERE is_active ORDER BY display_order, id").fetchall()
     return [str(row[0]) for row in rows]
