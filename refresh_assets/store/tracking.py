@@ -29,7 +29,14 @@ class Tracking:
     begin: float = field(default_factory=time.perf_counter)
 
     def start(self, now: datetime) -> None:
+        """Mark the run's days as running, and end the row of a run that was killed after its day was complete."""
         with self.database.connect() as connection:
+            connection.execute(
+                "update batch_run_tracking set status = 'completed', completed_at = %s"
+                " where batch_type = %s and status = 'running'"
+                " and target_date in (select calculation_date from refresh_complete_days)",
+                [now, BATCH],
+            )
             for day in self.days:
                 connection.execute(
                     "insert into batch_run_tracking (batch_type, target_date, status, started_at)"

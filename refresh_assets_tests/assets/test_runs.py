@@ -212,6 +212,26 @@ def test_the_nights_own_tracking_row_has_the_platforms_metrics(
     assert metrics["skipped"]["correlation_calculations"] == 1
 
 
+def test_a_run_killed_after_its_last_commit_does_not_say_running_for_ever(
+    four_days: Database, instance: dg.DagsterInstance
+) -> None:
+    """The day is complete, so nobody runs it again: the next night's run ends its row."""
+    run(instance, [FIRST])
+    with four_days.connect() as connection:
+        connection.execute(
+            "update batch_run_tracking set status = 'running', completed_at = null where batch_type = 'portfolio_refresh'"
+        )
+
+    run(instance, [DAYS[1]])
+
+    with four_days.connect() as connection:
+        found = connection.execute(
+            "select target_date, status, completed_at is not null from batch_run_tracking"
+            " where batch_type = 'portfolio_refresh' order by 1"
+        ).fetchall()
+    assert found == [(FIRST, "completed", True), (DAYS[1], "completed", True)]
+
+
 def test_missing_scope_leaves_every_other_row_as_it_is(four_days: Database, instance: dg.DagsterInstance) -> None:
     """A portfolio that comes later gets its rows; no row of the others is touched."""
     run(instance, [FIRST])
