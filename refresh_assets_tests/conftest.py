@@ -6,11 +6,9 @@ platform's tables (worlds.py)."""
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -19,8 +17,8 @@ from psycopg.sql import SQL, Identifier
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.store.database import Database
-from refresh_assets.store.embedded import embedded_postgres
 from refresh_assets.store.provision import init
+from refresh_assets_tests.servers import NOT_DURABLE, running_server
 
 NUMBERS = count(1)
 
@@ -34,18 +32,10 @@ def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
-    """The URL of the superuser's database of one embedded server, for the whole session."""
-    # A short path: a socket's may have 107 bytes. As root the server runs as a user of its own, who must reach it.
-    with tempfile.TemporaryDirectory(prefix="refresh-", ignore_cleanup_errors=True) as folder:
-        Path(folder).chmod(0o755)
-        with embedded_postgres(Path(folder) / "pg", keep=False) as url:
-            # Nothing here needs to outlive a crash of the machine.
-            with psycopg.connect(url, autocommit=True) as connection:
-                for setting in ("fsync", "synchronous_commit", "full_page_writes"):
-                    connection.execute(SQL("alter system set {} = off").format(Identifier(setting)))
-                connection.execute("select pg_reload_conf()")
-            yield url
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of the superuser's database of one server, for the whole session; without a parameter the embedded one."""
+    with running_server(NOT_DURABLE, getattr(request, "param", None)) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="session")

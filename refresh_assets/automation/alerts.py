@@ -29,7 +29,7 @@ from refresh_assets.store.alerts import (
     record_alert,
 )
 from refresh_assets.store.database import Database
-from refresh_assets.store.days import expected_portfolios
+from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.schema_names import DAY_TABLES
 
 PORTFOLIO_FAILURES = "portfolio_failures"

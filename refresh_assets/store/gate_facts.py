@@ -5,10 +5,11 @@ symbols in onboarding, batches that completed since; and the one row that the ga
 from it (automation/gate.py), runs in flight (Dagster knows them, not the tables), the words of `status` (days.py).
 
 Whom a day should account for costs a scan of all positions. So what a look found is remembered, and holds as long as
-PostgreSQL's own counters say that nobody wrote to the tables that it was read from."""
+PostgreSQL's own counters (counters.py) say that nobody wrote to the tables that it was read from."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -19,16 +20,18 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.version import CODE_VERSION
-from refresh_assets.store.days import SYMBOL_BATCH, expected_portfolios, stretches
-from refresh_assets.store.read import DELETED, ENTRY, EXIT, STARTS, events_source
+from refresh_assets.store.counters import state_of
+from refresh_assets.store.coverage import symbols_held
+from refresh_assets.store.days import SYMBOL_BATCH, stretches
+from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.schema_names import DAY_TABLES
-from refresh_assets.store.tracking import BATCH
+from refresh_assets.store.tracking import ABORTED, BATCH, metrics_of_none
 
 COMPLETED = "completed"
 LONGEST_MEMORY = timedelta(minutes=15)
 """The counters may be lost in a crash: now and then everything is looked at, whatever they say."""
 
-ACCOUNTING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_days")
+ACCOUNTING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_first_days", "refresh_days")
 COVERAGE_TABLES = ("portfolios", "positions", "position_realized_events", "market_data_cache")
 
 
@@ -154,7 +157,9 @@ def read_facts(
     rows = _batch_rows(connection, memory.pending)
     open_days = [day for day in memory.pending if day not in flying]
     priced = _with_prices(connection, [day for day in open_days if rows.get(day, _NO_ROW)[0] in (None, COMPLETED)])
-    wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in priced]
+    # The latest day is counted also where it has not one close: completed all the same, it is half-loaded, not skipped.
+    counted = priced | {effective}
+    wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in counted]
     memory = _covered(connection, wanted, looked_at_once, memory)
     pending = tuple(
         PendingDay(day, *rows.get(day, _NO_ROW), day in priced, memory.coverage.get(day)) for day in memory.pending
@@ -186,7 +191,7 @@ def _accounted(
 ) -> Memory:
     """The memory, with the days that are pending now: as remembered, or looked at anew."""
     # The state is read first: what is written between it and the look is looked at once more, never missed.
-    state = _state(connection, ACCOUNTING_TABLES)
+    state = state_of(connection, ACCOUNTING_TABLES)
     asked = f"{CODE_VERSION} {days[0]}..{days[-1]} {len(days)}" if days else CODE_VERSION
     state = f"{state} {asked}" if state else ""
     if memory is not None and state and state == memory.accounting and abs(now - memory.at) < LONGEST_MEMORY:
@@ -195,25 +200,11 @@ def _accounted(
     return replace(memory or Memory(now), at=now, accounting=state, pending=pending)
 
 
-def _state(connection: psycopg.Connection[Any], tables: Sequence[str]) -> str:
-    """A text that changes whenever somebody writes to one of the tables; empty where PostgreSQL cannot tell (a view).
-
-    A writer's counters arrive up to some ten seconds after its commit: no matter to who looks again in 30 s."""
-    rows = connection.execute(
-        "select c.relkind, c.oid::int8, c.relfilenode::int8, pg_stat_get_tuples_inserted(c.oid),"
-        " pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid),"
-        " extract(epoch from pg_postmaster_start_time())::int8, current_setting('track_counts')"
-        " from unnest(%s::text[]) with ordinality as t(name, place) left join pg_class c on c.oid = to_regclass(t.name)"
-        " order by t.place",
-        [list(tables)],
-    ).fetchall()
-    if any(row[0] not in ("r", None) or row[-1] != "on" for row in rows):
-        return ""
-    return " ".join("-".join(map(str, row[1:-1])) for row in rows)
-
-
 def _pending(connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date]) -> list[date]:
-    """Days on which somebody should be accounted for and is not, in some table."""
+    """Days on which somebody should be accounted for and is not, in some table.
+
+    A day whose tables are of different inputs is none: to heal it would restate figures without anybody having asked. It
+    stays out of refresh_complete_days, and `status` names it with its mend."""
     expected = expected_portfolios(connection, calendar, days)
     rows = connection.execute(
         "select calculation_date, min(accounted), max(accounted) from refresh_days where status = 'complete'"
@@ -251,46 +242,16 @@ def _covered(connection: psycopg.Connection[Any], days: Sequence[date], looked_a
     """The memory, with the coverage of the days: what is still known, the latest day, and the oldest of the others."""
     if not days:
         return replace(memory, coverage={})
-    state = _state(connection, COVERAGE_TABLES)
+    state = state_of(connection, COVERAGE_TABLES)
     known = memory.coverage if state and state == memory.closes else {}
     kept = {day: known[day] for day in days if day in known}
     unknown = [day for day in days if day not in kept]
     chosen = sorted({*unknown[: max(looked_at_once - 1, 0)], *unknown[-1:]})
-    return replace(memory, closes=state, coverage={**kept, **_coverage(connection, chosen)})
+    return replace(memory, closes=state, coverage={**kept, **_counted(connection, chosen)})
 
 
-def _coverage(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[date, Coverage]:
-    """Symbols of PUBLIC and OPTIONS positions held on each of some days, ascending, and how many have a usable close."""
-    if not days:
-        return {}
-    query = _COVERAGE.format(events=events_source(connection))
-    rows = connection.execute(query, {"days": list(days), "first": days[0], "last": days[-1]}).fetchall()
-    return {day: Coverage(held, priced) for day, held, priced in rows}
-
-
-# Days are counted against each symbol's spans; closes are counted from their side, so that 250 days are one scan by date.
-_COVERAGE = f"""
-with owner as (
-    select id, {DELETED} as deleted, {STARTS} as start from portfolios f
-), span as (
-    select symbol, greatest({ENTRY}, start) as entry,
-        least({EXIT}, {DELETED}, deleted, case when quantity = 0 then (select coalesce(max(e.trade_date),
-            date '1900-01-01') from {{events}} e where e.position_id = positions.id) end) as ends
-    from positions join owner on owner.id = portfolio_id
-    where investment_class in ('PUBLIC', 'OPTIONS') and symbol is not null
-        and (entry_date is null or entry_date <= %(last)s) and (exit_date is null or exit_date > %(first)s)
-), held as materialized (
-    select symbol, range_agg(daterange(entry, ends)) as spans from span
-    where entry < ends and entry <= %(last)s and ends > %(first)s group by symbol
-), holding as (
-    select d as day, count(*) as symbols from unnest(%(days)s::date[]) d join held on spans @> d group by d
-), priced as (
-    select m.date as day, count(distinct m.symbol) as symbols from market_data_cache m join held using (symbol)
-    where m.date = any(%(days)s) and spans @> m.date and close_price >= 0 and close_price < 'Infinity' group by m.date
-)
-select d, coalesce(holding.symbols, 0), coalesce(priced.symbols, 0) from unnest(%(days)s::date[]) d
-    left join holding on holding.day = d left join priced on priced.day = d
-"""
+def _counted(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[date, Coverage]:
+    return {day: Coverage(held, priced) for day, (held, priced) in symbols_held(connection, days).items()}
 
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
@@ -337,10 +298,11 @@ def completed_batches(
     return [CompletedBatch(*row) for row in rows]
 
 
-def record_aborted(connection: psycopg.Connection[Any], day: date, words: str, now: datetime) -> None:
-    """Say in batch_run_tracking that the night of a day did not start; what a run of it said before stays."""
-    connection.execute(
-        "insert into batch_run_tracking (batch_type, target_date, status, started_at, completed_at, error_message)"
-        " values (%s, %s, 'aborted', %s, %s, %s) on conflict (batch_type, target_date) do nothing",
-        [BATCH, day, now, now, words],
+def record_aborted(connection: psycopg.Connection[Any], day: date, words: str, now: datetime) -> bool:
+    """Say in batch_run_tracking that a night did not start, unless a row says what it did; gives whether that is new."""
+    done = connection.execute(
+        "insert into batch_run_tracking (batch_type, target_date, status, started_at, completed_at, error_message, metrics)"
+        " values (%s, %s, %s, %s, %s, %s, %s) on conflict (batch_type, target_date) do nothing",
+        [BATCH, day, ABORTED, now, now, words, json.dumps(metrics_of_none(words))],
     )
+    return done.rowcount > 0

@@ -18,7 +18,8 @@ from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.errors import FAILURES, UsageError
 from refresh_assets.store.database import Database
-from refresh_assets.store.days import State, day_statuses, expected_portfolios
+from refresh_assets.store.days import State, day_statuses
+from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.read import STARTS
 from refresh_assets.store.schema_names import DAY_TABLES
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from refresh_assets.core import digest
 from refresh_assets.store.database import Database
-from refresh_assets.store.days import State, day_statuses, expected_portfolios
+from refresh_assets.store.days import State, day_statuses
+from refresh_assets.store.expected import expected_portfolios
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, Row, event, execute, insert, portfolio, position, run
 
@@ -67,6 +68,16 @@ def test_a_deletion_counts_from_its_date_in_new_york(database: Database) -> None
         position(3, 3, exit_date=date(2026, 3, 13), deleted_at="2026-03-11 12:00-04"),
     )
     assert expected(database, WEEK) == [3, 3, 1, 0, 0, 0]
+
+
+def test_a_portfolio_that_a_view_shows_twice_is_expected_once(database: Database) -> None:
+    """With its positions, held and sold, whichever of the two rows is read."""
+    insert(database, "portfolios", portfolio(1), portfolio(2))
+    insert(database, "positions", position(1, 1, exit_date=date(2026, 3, 11), exit_price=60), position(2, 2))
+    once = expected(database, WEEK)
+    execute(database, "create schema platform")
+    execute(database, "create view platform.portfolios as table public.portfolios union all table public.portfolios")
+    assert expected(Database(database.url, "platform", "public"), WEEK) == once == [2, 2, 2, 1, 1, 1]
 
 
 DATES = st.dates(date(2026, 3, 5), date(2026, 3, 18))

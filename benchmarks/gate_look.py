@@ -1,0 +1,212 @@
+"""The gate's look at 10,000 portfolios and 2,500 past days: its milliseconds of SQL, and against one scan of positions.
+
+Here: a platform with a past, what is written between two looks, the table. Not here: the look itself
+(refresh_assets/store/gate_facts.py), the platform of one evening (world.py), the night (night.py).
+
+Run `python -m benchmarks.gate_look --help`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import machine, world
+from refresh_assets.calendar import NEW_YORK, TradingCalendar
+from refresh_assets.store.database import Database
+from refresh_assets.store.embedded import embedded_postgres
+from refresh_assets.store.expected import expected_portfolios
+from refresh_assets.store.gate_facts import Memory, read_facts
+from refresh_assets.store.provision import init
+from refresh_assets.store.schema_names import DAY_TABLES
+
+CALENDAR = TradingCalendar()
+DAY = date(2026, 3, 13)
+NOW = datetime.combine(DAY, time(21, 40), NEW_YORK)
+LOOKED_AT_ONCE = 250
+BASELINE = "SELECT count(deleted_at) FROM positions"
+# Half of the portfolios and of the positions begin anywhere in the past, the same on every machine.
+PLACE = "(('x' || substr(id::text, 1, 7))::bit(28)::int %% %(calendar_days)s)"
+SPREAD = (
+    f"UPDATE portfolios SET created_at = %(first)s::timestamptz + {PLACE} * interval '1 day', inception_date = NULL",
+    "UPDATE portfolios SET inception_date = (created_at AT TIME ZONE 'America/New_York')::date WHERE id::text < '8'",
+    f"UPDATE positions SET entry_date = entry_date - {PLACE} WHERE entry_date < %(last)s AND id::text < '8'",
+)
+BATCHES = """INSERT INTO batch_run_tracking (batch_type, target_date, status, completed_at)
+    SELECT 'symbol_batch', d, 'completed', d FROM unnest(%(days)s::date[]) d ON CONFLICT DO NOTHING"""
+COMPLETE = """COPY refresh_days (calculation_date, table_name, status, portfolios, rows, exceptions, failed, accounted,
+    inputs_digest, inputs, run_id, code_version, finished_at) FROM STDIN"""
+VIEWS = ("portfolios", "positions", "position_realized_events", "market_data_cache", "batch_run_tracking")
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is written before each look, `views`: read through views, `due`: the latest day is not computed yet."""
+
+    name: str
+    write: str = ""
+    views: bool = False
+    due: bool = False
+
+
+ONE_POSITION = """UPDATE positions SET exit_price = coalesce(exit_price, 0) + 1 WHERE id = (
+    SELECT id FROM positions LIMIT 1)"""
+ALL_MARKET_VALUES = "UPDATE positions SET market_value = market_value + 1 WHERE investment_class <> 'PRIVATE'"
+ONE_CLOSE = """UPDATE market_data_cache SET close_price = close_price + 1
+    WHERE date = '2026-03-13' AND symbol = (SELECT min(symbol) FROM market_data_cache WHERE date = '2026-03-13')"""
+CASES = (
+    Case("nobody wrote"),
+    Case("nobody wrote, on views", views=True),
+    Case("a position was written", ONE_POSITION),
+    Case("a position was written, on views", ONE_POSITION, views=True),
+    Case("every market value was written", ALL_MARKET_VALUES),
+    Case("the day is due, nobody wrote", due=True),
+    Case("the day is due, a close was written", ONE_CLOSE, due=True),
+)
+
+
+def main() -> int:
+    """Measure and print."""
+    options = _options()
+    console = Console(highlight=False)
+    with tempfile.TemporaryDirectory(prefix="refresh-benchmark-", ignore_cleanup_errors=True) as temporary:
+        folder = options.folder or Path(temporary) / "postgres"
+        with embedded_postgres(folder, keep=options.folder is not None) as url:
+            with console.status("building the platform and its past"):
+                facts = build(url, options)
+            baseline = [scan(url) for _ in range(options.looks)]
+            measured = {case.name: [1e3 * one for one in looks(url, case, options)] for case in CASES}
+    console.print(table(facts, options, measured, [1e3 * one for one in baseline]))
+    if options.json:
+        figures = {"machine": facts, "baseline_ms": [1e3 * one for one in baseline], "looks_ms": measured}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate_look", description=__doc__.splitlines()[0])
+    parser.add_argument("--portfolios", type=int, default=10_000)
+    parser.add_argument("--positions", type=int, default=20, help="of each portfolio")
+    parser.add_argument("--symbols", type=int, default=5_000)
+    parser.add_argument("--days", type=int, default=2_500, help="past days, each complete in every table")
+    parser.add_argument("--looks", type=int, default=9, help="of each kind")
+    parser.add_argument("--folder", type=Path, help="keep the database there, and use the one that is there")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    return parser.parse_args()
+
+
+def build(url: str, options: argparse.Namespace) -> dict[str, machine.Fact]:
+    """The platform with its past, unless it is there; the machine that it stands on."""
+    database = Database(url)
+    init(database)
+    with psycopg.connect(url) as connection:
+        there = connection.execute("SELECT count(*) FROM portfolios").fetchone()
+        if not there or not there[0]:
+            world.build(connection, options.portfolios, options.positions, options.symbols, day=DAY)
+            _spread(connection, options.days)
+        connection.execute("CREATE SCHEMA IF NOT EXISTS through_views")
+        for name in VIEWS:
+            connection.execute(f"CREATE OR REPLACE VIEW through_views.{name} AS SELECT * FROM public.{name}".encode())
+        facts = machine.facts(connection)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("VACUUM (FULL, ANALYZE) positions")
+        connection.execute("VACUUM ANALYZE")
+        connection.execute("CHECKPOINT")
+    return facts
+
+
+def _spread(connection: psycopg.Connection, past: int) -> None:
+    """A past of so many days, each of which the night has done for everybody."""
+    days = CALENDAR.days(CALENDAR.nth_before(DAY, past), DAY)
+    values = {"first": days[0], "last": DAY, "calendar_days": (DAY - days[0]).days, "days": days}
+    for statement in (*SPREAD, BATCHES):
+        connection.execute(statement.encode(), values)
+    expected = expected_portfolios(connection, CALENDAR, days)
+    with connection.cursor().copy(COMPLETE) as copy:
+        for day, count, hashed in zip(days, expected.count, expected.hashes.view(np.int64), strict=True):
+            figures = ("complete", int(count), int(count), 0, 0, int(hashed), "digest", "{}", "run", "1", NOW)
+            for name in DAY_TABLES:
+                copy.write_row((day, name, *figures))
+
+
+def scan(url: str) -> float:
+    """Seconds of one plain scan of all positions."""
+    with psycopg.connect(url) as connection:
+        begin = perf_counter()
+        connection.execute(BASELINE).fetchall()
+        return perf_counter() - begin
+
+
+def looks(url: str, case: Case, options: argparse.Namespace) -> list[float]:
+    """Seconds of SQL of some looks of one kind, each after the write that belongs to it."""
+    # The schema that is named first is looked into first: that of the views hides the tables behind them.
+    database = Database(url, "through_views", "public") if case.views else Database(url)
+    with psycopg.connect(url) as connection:
+        if case.due:
+            connection.execute(
+                "CREATE TABLE held_back AS SELECT * FROM refresh_days WHERE calculation_date = %s", [DAY]
+            )
+            connection.execute("DELETE FROM refresh_days WHERE calculation_date = %s", [DAY])
+    start = CALENDAR.nth_before(DAY, options.days)
+    _, memory = _look(database, start, None, case)
+    seconds = []
+    for _ in range(options.looks):
+        if case.write:
+            with psycopg.connect(url) as connection:  # its end makes the counters known
+                connection.execute(case.write.encode())
+        took, memory = _look(database, start, memory, case)
+        seconds.append(took)
+    with psycopg.connect(url) as connection:
+        if case.due:
+            connection.execute("INSERT INTO refresh_days SELECT * FROM held_back")
+            connection.execute("DROP TABLE held_back")
+    return seconds
+
+
+def _look(database: Database, start: date, memory: Memory | None, case: Case) -> tuple[float, Memory]:
+    with database.connect() as connection:
+        begin = perf_counter()
+        facts, memory = read_facts(connection, CALENDAR, start, NOW, LOOKED_AT_ONCE, memory=memory)
+        seconds = perf_counter() - begin
+    found = [one.day for one in facts.pending]
+    if found != ([DAY] if case.due else []):
+        sys.exit(f"benchmark failed: {case.name}: {len(found)} days are due, expected {int(case.due)}")
+    return seconds, memory
+
+
+def table(
+    facts: dict[str, machine.Fact],
+    options: argparse.Namespace,
+    measured: dict[str, list[float]],
+    baseline: Sequence[float],
+) -> Table:
+    """Milliseconds, least and median, and the median as so many scans of positions."""
+    title = (
+        f"the gate's look: {options.portfolios:,} portfolios of {options.positions} positions, {options.days:,} past days;"
+        f" ms of SQL, {options.looks} looks of each kind; {facts['cores']} cores, PostgreSQL {facts['postgres_server_version']}"
+    )
+    made = Table(title=title, title_justify="left")
+    for heading in ("before the look", "least", "median", "scans"):
+        made.add_column(heading, justify="left" if heading == "before the look" else "right")
+    once = statistics.median(baseline)
+    rows = {"one scan of positions": list(baseline), **measured}
+    for name, taken in rows.items():
+        middle = statistics.median(taken)
+        made.add_row(name, f"{min(taken):.1f}", f"{middle:.1f}", f"{middle / once:.1f}")
+    return made
+
+
+if __name__ == "__main__":
+    sys.exit(main())
