@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
@@ -24,9 +24,10 @@ from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.errors import NoPrices, UsageError
 from refresh_assets.settings import load
 from refresh_assets.store.database import Database, is_lost_connection, retried
+from refresh_assets.store.liveness import NO_SIGN, SIGN_TAG, sign_of_life
 from refresh_assets.store.onboarding import plan_onboarding
 from refresh_assets.store.schema_names import DAY_TABLES
-from refresh_assets.store.tracking import Tracking
+from refresh_assets.store.tracking import DayEnd, Tracking
 from refresh_assets.store.write import Written
 
 GROUP = "portfolio_refresh"
@@ -60,6 +61,16 @@ def at_run_end(told: RunEnded) -> None:
         _at_run_end.append(told)
 
 
+Recorded = Callable[[dg.DagsterInstance, str, Sequence[DayEnd]], None]
+_at_record: list[Recorded] = []
+
+
+def at_record(told: Recorded) -> None:
+    """Tell (Dagster's instance, run id, how each day stands) at the end of every run of the night, also of one that failed."""
+    if told not in _at_record:
+        _at_record.append(told)
+
+
 @contextmanager
 def telling(day_done: Callable[[str, date], None] | None, day_failed: Callable[[date], None]) -> Iterator[None]:
     """Within the block, tell (asset, day) after each day of each asset, and each day that failed: to the same process."""
@@ -90,16 +101,27 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
     _tells_end: bool = PrivateAttr(default=False)
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Refresh]:  # noqa: ARG002
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Refresh]:
+        with _sign_of_life(context):
+            try:
+                yield self
+            finally:
+                if self._night is not None:
+                    self._night.close()
+                if self._tracking is not None:
+                    self._end(self._tracking, context.instance)
+
+    def _end(self, tracking: Tracking, instance: dg.DagsterInstance | None) -> None:
+        """Write down how the days stand, and tell it; the figures also where the database cannot be written to."""
+        ends = tracking.lost()
         try:
-            yield self
+            ends = tracking.finish(datetime.now(UTC))
+            for told in _at_run_end if self._tells_end else ():
+                told(tracking.database, tracking.days, tracking.run_id, datetime.now(UTC))
         finally:
-            if self._night is not None:
-                self._night.close()
-            if self._tracking is not None:
-                self._tracking.finish(datetime.now(UTC))
-                for told in _at_run_end if self._tells_end else ():
-                    told(self._tracking.database, self._tracking.days, self._tracking.run_id, datetime.now(UTC))
+            if instance is not None:
+                for recorded in _at_record:
+                    recorded(instance, tracking.run_id, ends)
 
     def night(self, context: dg.AssetExecutionContext) -> Night:
         """The night over the partitions of this run; made by the first asset that asks."""
@@ -130,8 +152,10 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 min_price_coverage=settings.min_price_coverage,
             )
             if only is None:  # the night's own row of a day stays that of the night
-                self._tracking = Tracking(database, days, context.run.run_id)
-                self._tracking.start(datetime.now(UTC))
+                now = datetime.now(UTC)
+                adds = self._night.missing_only
+                self._tracking = Tracking(database, days, context.run.run_id, calendar.effective_date(now), adds)
+                self._tracking.start(now)
                 selection = {key.to_user_string() for key in context.run.asset_selection or ()}
                 self._tells_end = not selection or selection >= set(DAY_TABLES)
         return self._night
@@ -156,6 +180,8 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
             except Exception as error:
                 errors[day] = error
                 self._tells_end = True
+                if self._tracking is not None:
+                    self._tracking.note(context.asset_key.to_user_string(), day, None, time.perf_counter() - begin)
                 for day_failed in _failure_listeners:
                     day_failed(day)
                 context.log.error(f"{day}: {type(error).__name__}: {error}")
@@ -173,6 +199,21 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"{len(errors)} of {len(night.days)} days failed: {', '.join(map(str, sorted(errors)))}."
                 f" The first: {type(errors[first]).__name__}: {errors[first]}"
             ) from errors[first]
+
+
+@contextmanager
+def _sign_of_life(context: dg.InitResourceContext) -> Iterator[None]:
+    """Within the block the run proves that its process lives, and says in its tags where that is to be seen."""
+    if context.run is None or context.instance is None:
+        yield
+        return
+    settings, run_id = load(), context.run.run_id
+    with ExitStack() as held:
+        sign = NO_SIGN
+        if settings.database_url is not None:
+            sign = held.enter_context(sign_of_life(Database.of(settings), run_id))
+        context.instance.add_run_tags(run_id, {SIGN_TAG: sign})
+        yield
 
 
 def _attempted(night: Night, day: date, work: Work) -> Outcome:

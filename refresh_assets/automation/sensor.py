@@ -2,16 +2,15 @@
 
 Here: one look (facts from the tables, runs from Dagster, the gate's decision and what follows from it), which the schedule
 takes as well; telling Dagster which symbol batches completed. Not here: deciding (gate.py), the queries
-(store/gate_facts.py), delivering an alert (alerts.py)."""
+(store/gate_facts.py), delivering an alert (alerts.py), runs whose process is gone (runs.py)."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 
 import dagster as dg
 import psycopg
@@ -20,6 +19,18 @@ from dagster import DagsterRunStatus, RunsFilter
 from refresh_assets.automation.alerts import deliver_pending, raise_alert
 from refresh_assets.automation.gate import Decision, GateSettings, decide
 from refresh_assets.automation.launch import MISSING, range_tags
+from refresh_assets.automation.runs import (
+    FAILURES_COUNT_FOR,
+    RUNS_READ,
+    UNFINISHED,
+    alert_of_killed_runs,
+    days_of,
+    end_dead_runs,
+    is_left_to_the_gate,
+    writes_the_night,
+)
+from refresh_assets.automation.runs import JOB as JOB
+from refresh_assets.automation.telemetry import export_aborted
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.settings import Settings, load
 from refresh_assets.store.database import Database
@@ -34,37 +45,30 @@ from refresh_assets.store.gate_facts import (
 from refresh_assets.store.provision import check_ours, check_platform
 from refresh_assets.store.schema_names import DAY_TABLES
 
-JOB = "portfolio_refresh"
 UPSTREAM = ("market_data_cache", "symbol_factor_exposures")
 BATCHES_TOLD_AT_ONCE = 25
 """A platform with years of batches is told to Dagster over some looks: each event costs some milliseconds."""
 
-_UNFINISHED = [
-    DagsterRunStatus.QUEUED,
-    DagsterRunStatus.NOT_STARTED,
-    DagsterRunStatus.STARTING,
-    DagsterRunStatus.STARTED,
-    DagsterRunStatus.CANCELING,
-]
 _ENDED_BADLY = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
-_FAILURES_COUNT_FOR = timedelta(days=1)
-_RUNS_READ = 500
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Cursor:
-    """What the sensor remembers from look to look: what it saw, and the last symbol batch that it told Dagster of."""
+    """What the sensor remembers from look to look: what it saw, the last symbol batch that it told Dagster of, and since
+    when runs give no sign of life."""
 
     memory: Memory | None = None
     told: CompletedBatch | None = None
+    silent: Mapping[str, datetime] = field(default_factory=dict)
 
     def to_text(self, calendar: TradingCalendar) -> str:
         return json.dumps(
             {
                 "memory": self.memory.to_json(calendar) if self.memory else None,
                 "told": [self.told.at.isoformat(), self.told.day.isoformat()] if self.told else None,
+                "silent": {run: since.isoformat() for run, since in self.silent.items()},
             }
         )
 
@@ -77,6 +81,7 @@ class Cursor:
             return cls(
                 Memory.from_json(memory, calendar) if memory else None,
                 CompletedBatch(datetime.fromisoformat(told[0]), date.fromisoformat(told[1])) if told else None,
+                {run: datetime.fromisoformat(since) for run, since in (figures.get("silent") or {}).items()},
             )
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return cls()
@@ -98,15 +103,18 @@ def symbol_batch_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
 def sensor_look(settings: Settings, instance: dg.DagsterInstance, now: datetime, cursor: str | None) -> dg.SensorResult:
     """What the sensor finds at an instant: runs to start or why none, and symbol batches that completed.
 
+    Runs whose process is gone are reported to Dagster as failed first, so that what they left is due in this very look.
     Alerts are raised and `aborted` is recorded before it returns."""
     calendar = TradingCalendar(settings.extra_closures)
     before = Cursor.from_text(cursor, calendar)
     database = Database.of(settings)
+    silent = end_dead_runs(database, instance, calendar, now, before.silent)
     decision, memory = look(settings, instance, now, before.memory)
+    alert_of_killed_runs(database, instance, calendar, now)
     deliver_pending(database, settings, now)
     with database.connect() as connection:
         batches = completed_batches(connection, before.told, BATCHES_TOLD_AT_ONCE)
-    after = Cursor(memory, batches[-1] if batches else before.told)
+    after = Cursor(memory, batches[-1] if batches else before.told, silent)
     return dg.SensorResult(
         run_requests=run_requests(instance, decision),
         skip_reason=decision.skip_reason,
@@ -135,10 +143,12 @@ def look(
             check_ours(connection, database)
             raise
         decision = decide(facts, now, gate)
-        if decision.aborted is not None:
-            record_aborted(connection, decision.aborted, decision.aborted_words, now)
+        aborted = decision.aborted
+        new = aborted is not None and record_aborted(connection, aborted, decision.aborted_words, now)
     for alert in decision.alerts:
         raise_alert(database, alert.kind.value, alert.day, alert.words, now)
+    if new and aborted is not None:
+        export_aborted(aborted, decision.aborted_words)
     if decision.runs:  # then there is no skip reason to say what is left out
         starts = ", ".join(range_tags(stretch)["nights"] for stretch in decision.runs)
         log.info("starts %s; %s", starts, decision.waiting or "nothing else is due")
@@ -162,39 +172,48 @@ def run_requests(instance: dg.DagsterInstance, decision: Decision) -> list[dg.Ru
 
 
 def days_in_flight(instance: dg.DagsterInstance, calendar: TradingCalendar) -> frozenset[date]:
-    """Days that an unfinished run covers: of the job, or of a person who materializes the night's tables."""
-    runs = instance.get_runs(RunsFilter(statuses=_UNFINISHED))
-    return frozenset(day for run in runs if _writes_the_night(run) for day in _days_of(run.tags, calendar))
+    """Days that an unfinished run covers: of the night's job, of onboarding, or of a person who materializes its tables."""
+    runs = instance.get_runs(RunsFilter(statuses=UNFINISHED))
+    return frozenset(day for run in runs if writes_the_night(run) for day in days_of(run.tags, calendar))
 
 
 def failed_runs(instance: dg.DagsterInstance, calendar: TradingCalendar, now: datetime) -> dict[date, FailedRuns]:
-    """How often runs of a day failed or were cancelled in the last 24 hours, and when the last one ended."""
-    records = instance.get_run_records(
-        RunsFilter(job_name=JOB, statuses=_ENDED_BADLY, updated_after=now - _FAILURES_COUNT_FOR), limit=_RUNS_READ
-    )
+    """How often runs of a day failed or were cancelled in the last 24 hours, and when the last one ended.
+
+    A failure that a later run of the day made good counts no more: what is due then is new. A run of the command line that
+    was killed is no reason to pause: nobody else repeats it."""
+    failed = [
+        (day, ended)
+        for day, ended, run in _ended(instance, calendar, _ENDED_BADLY, now)
+        if not is_left_to_the_gate(run)
+    ]
+    if not failed:
+        return {}
+    made_good: dict[date, datetime] = {}
+    for day, ended, run in _ended(instance, calendar, [DagsterRunStatus.SUCCESS], now):
+        if run.asset_selection is None or {dg.AssetKey(table) for table in DAY_TABLES} <= run.asset_selection:
+            made_good[day] = max(ended, made_good.get(day, ended))
     found: dict[date, FailedRuns] = {}
-    for record in records:
-        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
-        for day in _days_of(record.dagster_run.tags, calendar):
-            one = found.get(day, FailedRuns(0, ended))
-            found[day] = FailedRuns(one.count + 1, max(one.last, ended))
+    for day, ended in failed:
+        if day in made_good and made_good[day] >= ended:
+            continue
+        one = found.get(day, FailedRuns(0, ended))
+        found[day] = FailedRuns(one.count + 1, max(one.last, ended))
     return found
 
 
-def _writes_the_night(run: dg.DagsterRun) -> bool:
-    return run.job_name == JOB or any(key.to_user_string() in DAY_TABLES for key in run.asset_selection or ())
-
-
-def _days_of(tags: Any, calendar: TradingCalendar) -> list[date]:
-    """The trading days that a run covers: a range of partitions, or one."""
-    one = tags.get("dagster/partition")
-    first, last = (
-        tags.get("dagster/asset_partition_range_start", one),
-        tags.get("dagster/asset_partition_range_end", one),
+def _ended(
+    instance: dg.DagsterInstance, calendar: TradingCalendar, statuses: list[DagsterRunStatus], now: datetime
+) -> Iterable[tuple[date, datetime, dg.DagsterRun]]:
+    """Days of the job's runs that ended so in the last 24 hours, and when."""
+    records = instance.get_run_records(
+        RunsFilter(job_name=JOB, statuses=statuses, updated_after=now - FAILURES_COUNT_FOR), limit=RUNS_READ
     )
-    if first is None or last is None:
-        return []
-    return calendar.days(date.fromisoformat(first), date.fromisoformat(last))
+    for record in records:
+        run = record.dagster_run
+        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
+        for day in days_of(run.tags, calendar):
+            yield day, ended, run
 
 
 def _events(

@@ -1,7 +1,7 @@
 """The product under a real Dagster deployment: webserver, daemon, code servers and run workers, asked over GraphQL.
 
-Here: what only they can show: a backfill, the sensor's own ticks, a run worker that is killed. Not here: starting them
-(live.py), the figures (core/), each rule of the gate (test_gate.py)."""
+Here: what only they can show: a backfill, the sensor's own ticks, a run worker that is killed, everything killed at once. Not
+here: starting them (live.py), the figures (core/), each rule of the gate (test_gate.py)."""
 
 from __future__ import annotations
 
@@ -116,10 +116,7 @@ def test_a_run_whose_worker_is_killed_is_noticed_and_tried_again(deployment: Dep
     """kill -9 while it writes a day in the middle of its range: the days before stand, and the retry does the others.
 
     The code server that started the worker notices: Dagster's run monitoring looks at the age of such a run alone."""
-    with platform.connect() as connection:
-        for table, column in DAY_TABLES.items():
-            connection.execute(f"delete from {table} where {column} = any(%s)", [RANGE])
-        connection.execute("delete from refresh_days where calculation_date = any(%s)", [RANGE])
+    forget_range(platform)
     deployment.start_daemon()
 
     with held_claim(platform, "stress_test_results", MIDDLE):
@@ -134,6 +131,48 @@ def test_a_run_whose_worker_is_killed_is_noticed_and_tried_again(deployment: Dep
     status = deployment.awaited("the second try to end", lambda: ended_as(deployment, retry), 60)
     assert status == "SUCCESS", deployment.logs()
     assert set(complete_days(platform)) >= set(RANGE)
+
+
+def test_everything_killed_at_once_heals_by_itself_once_it_is_up_again(
+    deployment: Deployment, platform: Database
+) -> None:
+    """Webserver, daemon, code servers and worker, kill -9: nobody is left to notice but the sensor's next looks.
+
+    The run is reported as failed, with words, and repeated; nobody clicks, and nobody is woken."""
+    forget_range(platform)
+    deployment.start_daemon()
+    with held_claim(platform, "stress_test_results", MIDDLE):
+        run = launch_range(deployment)
+        deployment.awaited("the run to reach the day", lambda: someone_waits(platform), 120)
+        assert deployment.ask(START_SENSOR, selector=SENSOR)["startSensor"]["__typename"] == "Sensor"
+        worker = worker_of(deployment, run)
+        deployment.kill()
+    deployment.awaited("the worker to be gone", lambda: is_gone(worker), 10)
+
+    deployment.start_webserver()
+    assert run_of(deployment, run)["status"] == "STARTED"
+    deployment.start_daemon()
+    try:
+        deployment.awaited("the death to be noticed", lambda: ended_as(deployment, run) == "FAILURE", 120)
+        deployment.awaited("the days to heal", lambda: set(complete_days(platform)) >= set(RANGE), 120)
+        deployment.awaited("every run to end", lambda: not unfinished_runs(deployment), 60)
+    finally:
+        stop_sensor(deployment)
+    messages = [event.get("message") or "" for event in run_of(deployment, run)["eventConnection"]["events"]]
+    assert [text for text in messages if text.startswith("The process of this run is gone: ")]
+    (retry,) = retries_of(deployment, run)
+    assert ended_as(deployment, retry) == "SUCCESS", deployment.logs()
+    with platform.connect() as connection:
+        alerts = connection.execute("select * from refresh_alerts where day = any(%s)", [RANGE]).fetchall()
+    assert alerts == []
+
+
+def forget_range(database: Database) -> None:
+    """The days of the range as if their nights had never run."""
+    with database.connect() as connection:
+        for table, column in DAY_TABLES.items():
+            connection.execute(f"delete from {table} where {column} = any(%s)", [RANGE])
+        connection.execute("delete from refresh_days where calculation_date = any(%s)", [RANGE])
 
 
 def complete_days(database: Database) -> list[date]:
@@ -195,6 +234,15 @@ def worker_of(deployment: Deployment, run: str) -> int:
     messages = [event.get("message", "") for event in run_of(deployment, run)["eventConnection"]["events"]]
     (pid,) = re.findall(r"Started process for run \(pid: (\d+)\)", "\n".join(messages))
     return int(pid)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether there is no process of that number."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 def retries_of(deployment: Deployment, run: str) -> list[str]:
