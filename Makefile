@@ -4,9 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 UV_VERSION := 0.13.9
+PORT := 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-smoke ui lock clean
+.PHONY: help demo test simulate chaos lint bench bench-smoke ui lock clean
 
 help:        ## this list
 	@grep -hE '^[a-z-]+: *.*##' $(MAKEFILE_LIST) | sed -E 's/: *.*## /\t/' | expand -t 14
@@ -16,6 +17,12 @@ demo: $(READY)        ## real nights on real prices, database included, in about
 
 test: $(READY)        ## every promise, on a real PostgreSQL and a real Dagster
 	@$(BIN)/python -m pytest
+
+simulate: $(READY)        ## 20 seeded quarters of 63 nights: late, failed, half-loaded, killed; a line a seed, minutes each
+	@$(BIN)/python -W ignore -m refresh_assets_tests.simulation --seeds 20
+
+chaos: $(READY)        ## 200 nights killed at a seeded instant each: what was hit, what stood, what healed
+	@$(BIN)/python -W ignore -m refresh_assets_tests.chaos
 
 lint: $(READY)        ## ruff, types, layers: everything CI refuses
 	@$(BIN)/ruff check .
@@ -28,8 +35,8 @@ bench: $(READY)        ## the night at 10,000 portfolios, as ratios to the loop 
 bench-smoke: $(READY)        ## the same at 200 portfolios: proves that the benchmark runs
 	@$(BIN)/python -m benchmarks.night --portfolios 200 --loop-sample 20 --runs 1
 
-ui: $(READY)        ## Dagster's UI on the demo's nights, at http://127.0.0.1:3000
-	@$(BIN)/python -m refresh_assets.demo.ui
+ui: $(READY)        ## Dagster's webserver and daemon on the demo's nights, at http://127.0.0.1:3000 (PORT=3001 for another)
+	@$(BIN)/python -m refresh_assets.demo.ui $(PORT)
 
 lock: $(READY)        ## write requirements.lock anew from pyproject.toml
 	@$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --no-header --no-annotate \

@@ -9,6 +9,7 @@ import dagster as dg
 
 from refresh_assets import assets
 from refresh_assets.assets import refresh
+from refresh_assets.automation import telemetry
 from refresh_assets.automation.alerts import alert_after_run
 from refresh_assets.automation.schedule import portfolio_refresh_schedule
 from refresh_assets.automation.sensor import symbol_batch_sensor
@@ -17,6 +18,7 @@ from refresh_assets.automation.sensor import symbol_batch_sensor
 def build_defs() -> dg.Definitions:
     """The definitions, from the environment's settings."""
     refresh.at_run_end(alert_after_run)
+    refresh.at_record(telemetry.record)
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets, include_specs=True),
         jobs=[portfolio_refresh_job, onboard_portfolio_job],
