@@ -5,8 +5,8 @@ text. Not here: databases (conftest.py), the packaged demo world (refresh_assets
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ import numpy as np
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from refresh_assets.assets.analytic import ANALYTICS, Compute
 from refresh_assets.assets.correlations import write_correlations
 from refresh_assets.assets.factor_exposures import write_exposures
 from refresh_assets.assets.inline_betas import write_betas
@@ -159,6 +160,17 @@ def run(database: Database, *days: date, **settings: Any) -> dict[str, Written]:
             write_betas(one, day)
             written = {table: write(one, day) for table, write in WRITERS.items()}
     return written
+
+
+@contextmanager
+def computed_by(compute: Compute, table: str = "portfolio_snapshots") -> Iterator[None]:
+    """Within the block a table is computed by another function than its own."""
+    own = ANALYTICS[table]
+    ANALYTICS[table] = lambda _night, _day: compute
+    try:
+        yield
+    finally:
+        ANALYTICS[table] = own
 
 
 def update_positions(database: Database, day: date = DAY) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 import dagster as dg
 
-from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
+from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
 from refresh_assets.core.correlations import correlations
@@ -36,16 +37,22 @@ def pairwise_correlations(context: dg.AssetExecutionContext, refresh: Refresh) -
     refresh.write_days(context, count_pairs)
 
 
-def write_correlations(night: Night, day: date) -> Written:
-    """Compute and write the correlations of a day."""
-    night.require_prices(day)
-    number, prices = day_number(day), night.inputs.prices
+@analytic("correlation_calculations")
+def compute_correlations(night: Night, day: date) -> Compute:
+    """Correlations of a chunk."""
+    number, prices, symbols = day_number(day), night.inputs.prices, night.inputs.symbols
 
     def compute(valued: ValuedBook) -> Part:
         result = correlations(valued.book, prices, valued.valuation, night.max_symbols)
-        return Part(correlation_rows(number, result, night.inputs.symbols), result.portfolio_id, result.omissions)
+        return Part(correlation_rows(number, result, symbols), result.portfolio_id, result.omissions)
 
-    return night.replace(day, "correlation_calculations", compute)
+    return compute
+
+
+def write_correlations(night: Night, day: date) -> Written:
+    """Compute and write the correlations of a day."""
+    night.require_prices(day)
+    return night.replace(day, "correlation_calculations")
 
 
 def count_pairs(night: Night, day: date) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from datetime import date
 import dagster as dg
 import numpy as np
 
+from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
 from refresh_assets.assets.inline_betas import inline_symbol_betas
-from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
 from refresh_assets.core.factor_exposures import exposures
+from refresh_assets.core.money import Floats
 from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import exposure_rows
 from refresh_assets.store.write import Written
@@ -26,17 +28,24 @@ def factor_exposures(context: dg.AssetExecutionContext, refresh: Refresh) -> Non
     refresh.write_days(context, write_exposures)
 
 
-def write_exposures(night: Night, day: date) -> Written:
-    """Compute and write the factor exposures of a day."""
-    night.require_prices(day)
-    number, betas, covered = day_number(day), night.betas(day).betas, list[float]()
+@analytic("factor_exposures")
+def compute_exposures(night: Night, day: date) -> Compute:
+    """Exposures of a chunk; its note: each portfolio's lowest coverage of a factor."""
+    number, betas = day_number(day), night.betas(day).betas
 
     def compute(valued: ValuedBook) -> Part:
         result = exposures(valued.book, valued.valuation, betas)
-        if result.coverage.size:
-            covered.append(float(result.coverage.min(axis=1).mean()))
-        return Part(exposure_rows(number, result, night.inputs.factors), result.portfolio_id, result.omissions)
+        covered = result.coverage.min(axis=1) if result.coverage.size else None
+        rows = exposure_rows(number, result, night.inputs.factors)
+        return Part(rows, result.portfolio_id, result.omissions, covered)
 
-    written = night.replace(day, "factor_exposures", compute)
-    written.coverage = float(np.mean(covered)) if covered else None
+    return compute
+
+
+def write_exposures(night: Night, day: date) -> Written:
+    """Compute and write the factor exposures of a day."""
+    night.require_prices(day)
+    covered: list[Floats] = []
+    written = night.replace(day, "factor_exposures", note=covered.append)
+    written.coverage = float(np.concatenate(covered).mean()) if covered else None
     return written

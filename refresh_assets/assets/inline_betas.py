@@ -9,7 +9,8 @@ from uuid import UUID
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.night import DayBetas, Night
+from refresh_assets.assets.analytic import DayBetas
+from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
 from refresh_assets.core.omissions import Omission

@@ -6,6 +6,7 @@ here: formulas (core/), SQL (store/), Dagster (the asset files beside this one):
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -14,66 +15,44 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
-import pyarrow as pa
 
+from refresh_assets.assets.ahead import Ahead
+from refresh_assets.assets.analytic import (
+    ANALYTICS,
+    Compute,
+    DayBetas,
+    Part,
+    Shocks,
+    ValuedBook,
+    accounted,
+    failed_part,
+)
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
-from refresh_assets.core.betas import FittedBetas, fit_betas
-from refresh_assets.core.book import MISSING, NEVER, PUBLIC, Book, Ledger, Uuids, as_of
-from refresh_assets.core.correlations import WINDOW_DAYS
+from refresh_assets.core.betas import fit_betas
+from refresh_assets.core.book import MISSING, NEVER, PUBLIC, Book, Ledger, as_of
 from refresh_assets.core.market import Betas, simple_returns
 from refresh_assets.core.money import Bools, Floats
-from refresh_assets.core.omissions import Omission, portfolio_omission
+from refresh_assets.core.omissions import Omission
 from refresh_assets.core.scenarios import ScenarioSet
 from refresh_assets.core.stress import expected_moves, factor_covariance
-from refresh_assets.core.valuation import Valuation, value_positions
-from refresh_assets.errors import FAILURES, ExceptionCode, NoPrices
+from refresh_assets.core.valuation import value_positions
+from refresh_assets.errors import FAILURES, NoPrices
 from refresh_assets.store.database import Database, is_lost_connection
-from refresh_assets.store.inputs import CHUNK_PORTFOLIOS, COVARIANCE_READ_DAYS, RunInputs, read_inputs, symbol_codes
+from refresh_assets.store.inputs import (
+    CHUNK_PORTFOLIOS,
+    CHUNKS_AHEAD,
+    COVARIANCE_READ_DAYS,
+    KEPT_DAYS,
+    RunInputs,
+    read_inputs,
+    symbol_codes,
+)
 from refresh_assets.store.read import day_number
-from refresh_assets.store.write import Inputs, Written, as_hex, skip_day, written_day
+from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.store.write import ADDED_UP, Inputs, Written, as_hex, skip_day, written_day
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Part:
-    """What an analytic gives for a chunk: rows, the portfolios that have one, and what was left out."""
-
-    rows: pa.RecordBatch | None
-    portfolios: Uuids
-    omissions: Sequence[Omission]
-
-
-@dataclass(frozen=True)
-class ValuedBook:
-    """A Book with the value of its positions."""
-
-    book: Book
-    valuation: Valuation
-
-
-@dataclass(frozen=True)
-class DayBetas:
-    """Betas of a day: stored ones, and those computed inline for what the symbol batch left out.
-
-    `codes` (K,) are the symbols that were fitted; `filled` (K, F) where the fit filled a gap."""
-
-    betas: Betas
-    codes: np.ndarray[tuple[int], np.dtype[np.int64]]
-    fitted: FittedBetas
-    filled: Bools
-    bad: list[Omission]
-
-
-@dataclass(frozen=True)
-class Shocks:
-    """Active scenarios on a day: (K, F) shocks and expected moves; (scenario, factor) names without exposure."""
-
-    scenarios: list[str]
-    shocks: Floats
-    moves: Floats
-    unmapped: list[tuple[str, str]]
 
 
 @dataclass
@@ -90,9 +69,14 @@ class Night:
     min_price_coverage: float = 0.8
     chunk_portfolios: int = CHUNK_PORTFOLIOS
     only_portfolio: UUID | None = None
+    tables: Sequence[str] = tuple(DAY_TABLES)
     _books: dict[tuple[date, int], ValuedBook] = field(default_factory=dict)
     _digests: dict[date, Inputs] = field(default_factory=dict)
+    _sums_of_chunks: dict[tuple[date, int], dict[str, int]] = field(default_factory=dict)
+    _hashes: dict[date, tuple[digest.Hashes, digest.Hashes, digest.Hashes]] = field(default_factory=dict)
     _betas: dict[date, DayBetas] = field(default_factory=dict)
+    _computations: dict[tuple[str, date], Compute] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @cached_property
     def inputs(self) -> RunInputs:
@@ -105,6 +89,9 @@ class Night:
         return inputs
 
     def close(self) -> None:
+        ahead = self.__dict__.pop("_ahead", None)
+        if ahead is not None:
+            ahead.stop()
         if "inputs" in self.__dict__:
             self.inputs.close()
 
@@ -112,28 +99,26 @@ class Night:
         self,
         day: date,
         table: str,
-        compute: Callable[[ValuedBook], Part],
         extra: Callable[[Any], None] | None = None,
         named: Callable[[], Sequence[Omission]] = tuple,
         more: Callable[[Any], None] | None = None,
+        note: Callable[[Any], None] | None = None,
     ) -> Written:
-        """Compute a day of a table, chunk by chunk, and write it in one transaction.
+        """Write a day of a table in one transaction, chunk by chunk as its analytic computes it.
 
         `extra` writes what belongs to the day besides its rows, on the same connection (`more`: where portfolios are
-        added to it); `named` gives the omissions of the day as a whole, once every chunk is computed."""
+        added to it); `named` gives the omissions of the day as a whole, once every chunk is computed; `note` is told the
+        note of each part."""
         with written_day(self.database, day, table, self.run_id, self.missing_only) as writer:
             done = {one.tobytes() for one in writer.accounted()} if writer.adds else set()
             failed: dict[str, Inputs] = {}
-            for chunk in range(self.inputs.chunks):
-                ledger = self.inputs.ledger(chunk)
-                only = None
-                if done:
-                    only = np.array([one.tobytes() not in done for one in ledger.portfolios.id], dtype=bool)
-                for part in self._isolated(chunk, ledger, day, lambda one: _accounted(one.book, compute(one)), only):
-                    writer.add(part.rows, part.portfolios, part.omissions)
-                    for one in part.omissions:
-                        if one.code in FAILURES and one.portfolio:
-                            failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
+            for part in self._parts(day, table, done):
+                writer.add(part.rows, part.portfolios, part.omissions)
+                if note is not None and part.note is not None:
+                    note(part.note)
+                for one in part.omissions:
+                    if one.code in FAILURES and one.portfolio:
+                        failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
             if not writer.adds:
                 # Those of the platform as a whole are named once, with the first table.
                 own = self.inputs.named if table == "portfolio_snapshots" else []
@@ -144,15 +129,45 @@ class Night:
                 besides(writer.connection)
             return written
 
+    def _parts(self, day: date, table: str, done: set[bytes]) -> Iterator[Part]:
+        """What the analytic gives for each chunk, of the portfolios that are not done."""
+        for chunk in range(self.inputs.chunks):
+            if done:
+                ledger = self.inputs.ledger(chunk)
+                only = np.array([one.tobytes() not in done for one in ledger.portfolios.id], dtype=bool)
+                yield from self._computed(table, day, chunk, ledger, only)
+            else:
+                ledger, parts = self._ahead.take((table, day, chunk))
+                yield from parts
+                self._chunk_sums(day, chunk, ledger)
+
+    def _computed(self, table: str, day: date, chunk: int, ledger: Ledger, only: Bools | None) -> list[Part]:
+        key = table, day
+        if key not in self._computations:
+            self._computations.clear()
+            self._computations[key] = ANALYTICS[table](self, day)
+        compute = self._computations[key]
+        return list(self._isolated(chunk, ledger, day, lambda one: accounted(one.book, compute(one)), only))
+
+    @cached_property
+    def _ahead(self) -> Ahead[tuple[str, date, int], tuple[Ledger, list[Part]]]:
+        """A chunk's parts and its ledger; one table ahead, or of a platform too large to be kept a few chunks."""
+        chunks = self.inputs.chunks
+
+        def compute(unit: tuple[str, date, int]) -> tuple[Ledger, list[Part]]:
+            ledger = self.inputs.ledger(unit[2])
+            return ledger, self._computed(*unit, ledger, None)
+
+        units = [(table, day, chunk) for table in self.tables for day in self.days for chunk in range(chunks)]
+        return Ahead(units, compute, chunks if self.inputs.is_kept else CHUNKS_AHEAD)
+
     def reopen(self) -> None:
         """Forget everything that was read: after a lost connection the next use reads it again, from a new snapshot."""
-        if "inputs" in self.__dict__:
-            with contextlib.suppress(Exception):  # the connection is gone: closing it may fail as well
-                self.inputs.close()
-            del self.__dict__["inputs"]
-        self._books.clear()
-        self._digests.clear()
-        self._betas.clear()
+        with contextlib.suppress(Exception):  # the connection is gone: closing it may fail as well
+            self.close()
+        self.__dict__.pop("inputs", None)
+        for kept in (self._books, self._digests, self._sums_of_chunks, self._hashes, self._betas, self._computations):
+            kept.clear()
 
     def require_prices(self, day: date) -> None:
         """Raises NoPrices where not one of the run's symbols has a close on the day; it is marked as skipped."""
@@ -173,10 +188,11 @@ class Night:
 
     def betas(self, day: date) -> DayBetas:
         """Stored betas of the day, and inline ones for every PUBLIC symbol held that lacks one."""
-        if day not in self._betas:
-            self._betas.clear()
-            self._betas[day] = self._complete_betas(day)
-        return self._betas[day]
+        with self._lock:
+            if day not in self._betas:
+                _make_room(self._betas, KEPT_DAYS)
+                self._betas[day] = self._complete_betas(day)
+            return self._betas[day]
 
     def shocks(self, day: date) -> Shocks:
         """The active scenarios as shocks to the active factors, and how the others are expected to move."""
@@ -196,6 +212,10 @@ class Night:
         covariance, _ = factor_covariance(self._factor_returns(day)[-COVARIANCE_READ_DAYS:])
         return Shocks([one.id for one in active], shocks, expected_moves(covariance, shocks), unmapped)
 
+    def digests(self, day: date) -> Inputs:
+        """Digest of each kind of input that the day is computed from."""
+        return {**self._sums(day), **self.whole_day(day)}
+
     def whole_day(self, day: date) -> dict[str, str]:
         """Digests of the inputs that are of the day as a whole."""
         factors = self.inputs.factors
@@ -212,36 +232,47 @@ class Night:
         partial = bool(done) or only_ids is not None
         if not partial and day in self._digests:
             return dict(self._digests[day])
-        total = dict.fromkeys(("positions", "valuations", "prices", "betas"), 0)
-        names, prices, betas = self._symbol_hashes(day)
+        total = dict.fromkeys(ADDED_UP, 0)
         for chunk in range(self.inputs.chunks):
-            ledger = self.inputs.ledger(chunk)
-            only = None
-            if partial:
-                ids = [one.tobytes() for one in ledger.portfolios.id]
-                chosen = [one in only_ids if only_ids is not None else one not in (done or ()) for one in ids]
-                only = np.array(chosen, dtype=bool)
-            for sums in self._isolated(chunk, ledger, day, lambda one: _digests(one.book, names, prices, betas), only):
-                if isinstance(sums, dict):
-                    total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
+            if not partial and (day, chunk) in self._sums_of_chunks:
+                sums = self._sums_of_chunks[day, chunk]
+            else:
+                ledger, only = self.inputs.ledger(chunk), None
+                if partial:
+                    ids = [one.tobytes() for one in ledger.portfolios.id]
+                    chosen = [one in only_ids if only_ids is not None else one not in (done or ()) for one in ids]
+                    only = np.array(chosen, dtype=bool)
+                sums = self._chunk_sums(day, chunk, ledger, only)
+            total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
         if not partial:
             self._digests[day] = as_hex(total)
         return as_hex(total)
 
+    def _chunk_sums(self, day: date, chunk: int, ledger: Ledger, only: Bools | None = None) -> dict[str, int]:
+        """The same of one chunk, kept where it is whole: a large platform's is then not read once more for it."""
+        if only is None and (day, chunk) in self._sums_of_chunks:
+            return self._sums_of_chunks[day, chunk]
+        if day not in self._hashes:
+            self._hashes.clear()
+            self._hashes[day] = self._symbol_hashes(day)
+        hashes = self._hashes[day]
+        total = dict.fromkeys(ADDED_UP, 0)
+        for sums in self._isolated(chunk, ledger, day, lambda one: _digests(one.book, *hashes), only):
+            if isinstance(sums, dict):
+                total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
+        if only is None:
+            self._sums_of_chunks[day, chunk] = total
+        return total
+
     def _symbol_hashes(self, day: date) -> tuple[digest.Hashes, digest.Hashes, digest.Hashes]:
-        inputs, number = self.inputs, day_number(day)
+        inputs = self.inputs
         longest = max((factor.window for factor in inputs.factors), default=0)
-        first = np.full(len(inputs.symbols), number - WINDOW_DAYS, dtype=np.int32)
-        stored = inputs.stored_betas(day)[0].beta
         # An option's symbol has no beta either, but its closes are read for the shorter window only.
         fitted = np.array([symbol in inputs.without_betas for symbol in inputs.symbols], dtype=bool)
-        first[fitted & np.isnan(stored).any(axis=1)] = number - max(longest, WINDOW_DAYS)
         names = np.array([digest.text_hash(symbol.encode()) for symbol in inputs.symbols], dtype=np.uint64)
-        codes = range(len(inputs.symbols))
-        previous = day_number(inputs.previous[day])
-        prices = digest.price_hashes(inputs.prices, number, previous, first, codes)
-        betas = np.array([digest.text_hash(row.tobytes()) for row in stored], dtype=np.uint64)
-        return names, prices, betas
+        stored = inputs.stored_betas(day)[0].beta
+        days = day_number(day), day_number(inputs.previous[day])
+        return names, *digest.symbol_hashes(inputs.prices, stored, fitted, longest, *days)
 
     def _isolated(
         self, chunk: int, ledger: Ledger, day: date, compute: Callable[[ValuedBook], T], only: Bools | None
@@ -257,7 +288,7 @@ class Night:
             if len(wanted) == 0:
                 raise
             if len(wanted) == 1:
-                yield _failed(ledger.portfolios.id[wanted[0]], error)
+                yield failed_part(ledger.portfolios.id[wanted[0]], error)
                 return
         for half in (wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]):
             mask = np.zeros(len(ledger.portfolios.id), dtype=bool)
@@ -265,26 +296,26 @@ class Night:
             yield from self._isolated(chunk, ledger, day, compute, mask)
 
     def _book(self, chunk: int, ledger: Ledger, day: date, only: Bools | None) -> ValuedBook:
-        """The chunk's book on a day. Those of the latest day are kept: every table of a one-day run takes them."""
-        if only is None and (day, chunk) in self._books:
-            return self._books[day, chunk]
+        """The chunk's book on a day. Those of the latest days are kept: every table of a one-day run takes them."""
+        if only is None and (kept := self._books.get((day, chunk))) is not None:
+            return kept
         number, previous = day_number(day), day_number(self.inputs.previous[day])
         book = as_of(ledger, number, previous, only)
         valued = ValuedBook(book, value_positions(book, self.inputs.prices))
-        if only is None and self.inputs.chunks <= 8:
-            for key in [key for key in self._books if key[0] != day]:
-                del self._books[key]
-            self._books[day, chunk] = valued
+        if only is None and self.inputs.is_kept:
+            with self._lock:  # two days: that which is written, and that which is computed meanwhile
+                _make_room(self._books, 2 * self.inputs.chunks)
+                self._books[day, chunk] = valued
         return valued
 
     def _public_symbols(self, day: date) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Codes of the PUBLIC symbols held on the day."""
-        held: set[int] = set()
+        held = np.zeros(len(self.inputs.symbols), dtype=bool)
         for chunk in range(self.inputs.chunks):
             for codes in self._isolated(chunk, self.inputs.ledger(chunk), day, _public_codes, None):
                 if isinstance(codes, np.ndarray):
-                    held.update(codes.tolist())
-        return np.array(sorted(held), dtype=np.int64)
+                    held[codes] = True
+        return np.flatnonzero(held)
 
     def _factor_returns(self, day: date) -> Floats:
         """(t, F) simple returns of the factors up to the day."""
@@ -309,30 +340,19 @@ class Night:
         return DayBetas(Betas(beta), codes, fitted, filled, bad)
 
 
+def _make_room(kept: dict[Any, Any], most: int) -> None:
+    """Drop the oldest, so that one more fits."""
+    while len(kept) >= most:
+        del kept[next(iter(kept))]
+
+
 def _digests(book: Book, names: digest.Hashes, prices: digest.Hashes, betas: digest.Hashes) -> dict[str, int]:
     return {**digest.book_digest(book, names), **digest.prices_digest(book, prices, betas)}
 
 
 def _public_codes(valued: ValuedBook) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
     book = valued.book
-    return np.unique(book.symbol[book.held & (book.kind == PUBLIC) & (book.symbol >= 0)])
-
-
-def _accounted(book: Book, part: Part) -> Part:
-    """The part, with a word for each portfolio that turns out to hold nothing."""
-    emptied = [
-        portfolio_omission(
-            ExceptionCode.NOTHING_HELD, one, "its events leave a quantity of 0 on the day: nothing held, nothing sold."
-        )
-        for one in book.nothing_held
-    ]
-    return Part(part.rows, part.portfolios, [*part.omissions, *emptied]) if emptied else part
-
-
-def _failed(portfolio: np.void, error: Exception) -> Part:
-    what = f"{type(error).__name__}: {error}. Mend: look at its positions; the day can be re-run for it alone."
-    omission = portfolio_omission(ExceptionCode.COMPUTATION_FAILED, portfolio, what)
-    return Part(None, np.array([], dtype="V16"), [omission])
+    return book.symbol[book.held & (book.kind == PUBLIC) & (book.symbol >= 0)]
 
 
 def _uuid_text(portfolio: bytes) -> str:

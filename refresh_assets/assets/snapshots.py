@@ -9,10 +9,11 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
+from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
-from refresh_assets.core.book import OK, PRIVATE
+from refresh_assets.core.book import OK, PRIVATE, Rows
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import ExceptionCode
@@ -35,28 +36,40 @@ def portfolio_snapshots(context: dg.AssetExecutionContext, refresh: Refresh) -> 
     refresh.write_days(context, write_snapshots)
 
 
+@analytic("portfolio_snapshots")
+def compute_snapshots(night: Night, day: date) -> Compute:
+    """Snapshots of a chunk; its note: how many are partial, and the codes of the symbols held."""
+    number, prices = day_number(day), night.inputs.prices
+
+    def compute(valued: ValuedBook) -> Part:
+        book = valued.book
+        result = snapshots(book, prices)
+        codes = np.unique(book.symbol[book.held & (book.kind != PRIVATE) & (book.symbol >= 0)])
+        note = int(result.is_partial.sum()), codes
+        return Part(snapshot_rows(number, result), result.portfolio_id, result.omissions, note)
+
+    return compute
+
+
 def write_snapshots(night: Night, day: date) -> Written:
     """Compute and write the snapshots of a day, and the closes that they used."""
     night.require_prices(day)
-    number, partials, codes = day_number(day), 0, set[int]()
+    partials, codes = 0, set[int]()
+    symbols, closes = night.inputs.symbols, night.inputs.prices.exact[day_number(day)]
 
-    def compute(valued: ValuedBook) -> Part:
+    def note(told: tuple[int, Rows]) -> None:
         nonlocal partials
-        book = valued.book
-        result = snapshots(book, night.inputs.prices)
-        partials += int(result.is_partial.sum())
-        codes.update(np.unique(book.symbol[book.held & (book.kind != PRIVATE) & (book.symbol >= 0)]).tolist())
-        return Part(snapshot_rows(number, result), result.portfolio_id, result.omissions)
+        partials += told[0]
+        codes.update(told[1].tolist())
 
     def marks(connection: Any) -> None:
-        closes = night.inputs.prices.exact[number]
-        write_marks(connection, day, night.inputs.symbols, sorted(codes | night.proxy_codes()), closes)
+        write_marks(connection, day, symbols, sorted(codes | night.proxy_codes()), closes)
 
     def more_marks(connection: Any) -> None:
-        add_marks(connection, day, night.inputs.symbols, sorted(codes), night.inputs.prices.exact[number])
+        add_marks(connection, day, symbols, sorted(codes), closes)
 
     named = partial(low_coverage, night, day, codes)
-    written = night.replace(day, "portfolio_snapshots", compute, marks, named, more_marks)
+    written = night.replace(day, "portfolio_snapshots", marks, named, more_marks, note)
     written.partial = partials
     return written
 

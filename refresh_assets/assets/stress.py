@@ -7,8 +7,9 @@ from typing import Any
 
 import dagster as dg
 
+from refresh_assets.assets.analytic import Compute, Part, Shocks, ValuedBook, analytic
 from refresh_assets.assets.factor_exposures import factor_exposures
-from refresh_assets.assets.night import Night, Part, Shocks, ValuedBook
+from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache
 from refresh_assets.core.factor_exposures import exposures
@@ -32,23 +33,31 @@ def stress_test_results(context: dg.AssetExecutionContext, refresh: Refresh) -> 
     refresh.write_days(context, write_stress)
 
 
-def write_stress(night: Night, day: date) -> Written:
-    """Compute and write the stress results of a day, and the shocks behind them."""
-    night.require_prices(day)
+@analytic("stress_test_results")
+def compute_stress(night: Night, day: date) -> Compute:
+    """Stress results of a chunk."""
     number, betas, shocks = day_number(day), night.betas(day).betas, night.shocks(day)
-    factors = night.inputs.factors
+    is_joint = night.inputs.factors.is_joint
 
     def compute(valued: ValuedBook) -> Part:
         held = exposures(valued.book, valued.valuation, betas)
-        result = stress_results(held.dollar, held.gross, shocks.shocks, shocks.moves, factors.is_joint)
+        result = stress_results(held.dollar, held.gross, shocks.shocks, shocks.moves, is_joint)
         rows = stress_rows(number, held.portfolio_id, result, shocks.scenarios)
         return Part(rows, held.portfolio_id, held.omissions)
 
+    return compute
+
+
+def write_stress(night: Night, day: date) -> Written:
+    """Compute and write the stress results of a day, and the shocks behind them."""
+    night.require_prices(day)
+    shocks = night.shocks(day)
+
     def extra(connection: Any) -> None:
-        named = [(factor.id, factor.is_joint) for factor in factors]
+        named = [(factor.id, factor.is_joint) for factor in night.inputs.factors]
         write_shocks(connection, day, shocks.scenarios, named, shocks.shocks, shocks.moves)
 
-    return night.replace(day, "stress_test_results", compute, extra, lambda: unmapped(shocks))
+    return night.replace(day, "stress_test_results", extra, lambda: unmapped(shocks))
 
 
 def unmapped(shocks: Shocks) -> list[Omission]:

@@ -18,6 +18,7 @@ from refresh_assets.core.money import SCALE, Exact, Floats, Objects
 NOT_FINITE = pa.array(["nan", "inf", "-inf", "NaN", "Infinity", "-Infinity"])
 LARGEST = Decimal(10) ** 18
 """A quantity, price or value beyond this is absurd: a mistake to be named, not a number to be summed."""
+WHOLE_DIGITS = 38 - SCALE
 FINEST = 40  # decimals; PostgreSQL's own division gives at most 20 or so
 
 
@@ -46,8 +47,8 @@ def days(column: pa.ChunkedArray) -> Days:
 
 
 def floats(column: pa.ChunkedArray) -> Floats:
-    """float8, null as NaN."""
-    return _flat(column).to_numpy(zero_copy_only=False).astype(np.float64)
+    """Numerics as text, as nearest floats; null as NaN. PostgreSQL prints one in half the time in which it casts it."""
+    return pc.cast(_flat(column), pa.float64()).to_numpy(zero_copy_only=False)
 
 
 def decimals(column: pa.ChunkedArray, negative_is_bad: bool = False) -> Decimals:
@@ -58,7 +59,7 @@ def decimals(column: pa.ChunkedArray, negative_is_bad: bool = False) -> Decimals
     state[strange] = BAD
     clean = pc.if_else(pa.array(state == OK), text, pa.scalar("0", text.type))
     try:
-        exact = _fast(clean)
+        exact = _slow(clean, state) if _is_wide(clean) else _fast(clean)
     except pa.ArrowInvalid:
         exact = _slow(clean, state)
     size = exact.to_float()
@@ -69,6 +70,14 @@ def decimals(column: pa.ChunkedArray, negative_is_bad: bool = False) -> Decimals
     if (state != OK).any():
         exact = exact.where(state == OK)
     return Decimals(exact, state)
+
+
+def _is_wide(text: pa.Array) -> bool:
+    """Whether some number has more digits before the point than decimal128 holds: Arrow's cast wraps it round in silence."""
+    longest = pc.max(pc.binary_length(text)).as_py() or 0
+    return longest > WHOLE_DIGITS and bool(
+        pc.any(pc.match_substring_regex(text, f"^-?[0-9]{{{WHOLE_DIGITS + 1}}}")).as_py()
+    )
 
 
 def _fast(text: pa.Array) -> Exact:

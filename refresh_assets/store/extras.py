@@ -121,33 +121,44 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     """Market value, last price and its date of the PUBLIC and OPTIONS positions held on the day, from its marks.
 
     Never moves a position back in time. Gives the number of positions changed."""
-    # The marks were written a moment ago, so the planner takes them for few, and would look up each position by itself.
-    connection.execute("set local enable_nestloop = off")
-    events = events_source(connection)
-    done = connection.execute(
+    # The events that the night can use, as in read.py: others are named there, and left out here.
+    connection.execute(
         f"""
-        with sold as (
-            -- The events that the night can use, as in read.py: others are named there, and left out here.
-            select e.position_id, sum(e.quantity_closed) as quantity
-            from {events} e join positions p on p.id = e.position_id
-            where e.trade_date > %(day)s and abs(e.quantity_closed) <= {LARGEST}
-            and sign(e.quantity_closed) is distinct from -sign(p.quantity) group by e.position_id
-        ), valued as materialized (
-            select p.id, m.close_price, (p.quantity + coalesce(sold.quantity, 0)) * m.close_price
-                * case p.investment_class when 'OPTIONS' then 100 else 1 end as market_value
-            from positions p join refresh_marks m on m.symbol = p.symbol and m.calculation_date = %(day)s
-            left join sold on sold.position_id = p.id
-            where p.investment_class in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
-            and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
-            and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)
-        )
-        update positions p set market_value = v.market_value, last_price = v.close_price, last_price_date = %(day)s
-        from valued v where v.id = p.id and v.market_value <> 0
-        and (p.market_value, p.last_price, p.last_price_date) is distinct from (v.market_value, v.close_price, %(day)s)
+        create temp table sold_since on commit drop as
+        select e.position_id, sum(e.quantity_closed) as quantity
+        from {events_source(connection)} e join positions p on p.id = e.position_id
+        where e.trade_date > %(day)s and abs(e.quantity_closed) <= {LARGEST}
+        and sign(e.quantity_closed) is distinct from -sign(p.quantity) group by e.position_id
         """,
         {"day": day},
     )
-    return done.rowcount
+    # The marks were written a moment ago, so the planner takes them for few, and would look up each position by itself.
+    connection.execute("set local enable_nestloop = off")
+    # Nearly all positions have sold nothing since. As a list their ids are looked up row by row: joined with them, the
+    # planner would hash all positions instead.
+    rows = connection.execute("select position_id from sold_since").fetchall()
+    values = {"day": day, "sold": [row[0] for row in rows]}
+    changed = 0
+    for quantity, more, chosen in (("p.quantity", "", _UNSOLD), ("(p.quantity + s.quantity)", ", sold_since s", _SOLD)):
+        statement = _MARKED.format(quantity=quantity, more=more, chosen=chosen)
+        changed += connection.execute(statement.encode(), values).rowcount
+    return changed
+
+
+_UNSOLD = "p.id <> all(%(sold)s::uuid[])"
+_SOLD = "p.id = any(%(sold)s::uuid[]) and s.position_id = p.id"
+_MARKED = f"""
+    update positions p set last_price = m.close_price, last_price_date = %(day)s,
+        market_value = {{quantity}} * m.close_price * case p.investment_class when 'OPTIONS' then 100 else 1 end
+    from refresh_marks m{{more}}
+    where m.symbol = p.symbol and m.calculation_date = %(day)s and {{chosen}}
+    and p.investment_class in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
+    and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
+    and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)
+    and {{quantity}} <> 0 and m.close_price <> 0
+    and (p.last_price_date is distinct from %(day)s or p.last_price is distinct from m.close_price or p.market_value is
+        distinct from {{quantity}} * m.close_price * case p.investment_class when 'OPTIONS' then 100 else 1 end)
+"""
 
 
 def _null(value: float) -> float | None:

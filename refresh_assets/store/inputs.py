@@ -5,17 +5,22 @@ read_market.py), what is computed from them (assets/night.py)."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from functools import cached_property
 from uuid import UUID
 
 import numpy as np
+import pyarrow as pa
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.book import Ledger, Portfolios
 from refresh_assets.core.correlations import WINDOW_DAYS
 from refresh_assets.core.market import Betas, Factors, Prices
+from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
@@ -25,13 +30,102 @@ from refresh_assets.store.provision import check_ours, check_platform
 CHUNK_PORTFOLIOS = 4096
 CACHED_CHUNKS = 8
 """Chunks kept in memory between tables; a larger platform is read again for each."""
+CHUNKS_AHEAD = 3
+"""Chunks read and decoded while the one before them is computed."""
+KEPT_DAYS = 32
+"""Days of a range whose betas are kept between its tables (0.5 MB each at 5,000 symbols)."""
 COVARIANCE_READ_DAYS = COVARIANCE_DAYS * 3 // 2
 """Trading days of factor returns that are looked through for 252 complete ones."""
 
 
+class LedgerReader:
+    """Chunks of portfolios, read on a connection and by a thread of their own, a few ahead of the caller.
+
+    Attributes:
+        symbols: the run's; to be given before the first ledger is asked for."""
+
+    def __init__(self, snapshot: Snapshot, tables: set[str], chunk_portfolios: int) -> None:
+        self._snapshot, self._tables, self._size = snapshot, tables, chunk_portfolios
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading positions")
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding positions")
+        self._ledgers: dict[int, Future[tuple[Ledger, list[Omission]]]] = {}
+        self._trades: tuple[int, Future[read.Trades]] | None = None
+        self.symbols: Future[list[str]] = Future()
+        self._platform = self._reading.submit(self._begin)
+
+    @property
+    def portfolios(self) -> Portfolios:
+        """Every one, in the order of its id."""
+        return self._platform.result()[0]
+
+    @property
+    def named(self) -> list[Omission]:
+        """Portfolios that stand there twice or never exist, positions whose portfolio_id is null."""
+        return self._platform.result()[1]
+
+    @cached_property
+    def chunks(self) -> int:
+        return -(-len(self.portfolios.id) // self._size)
+
+    def start(self) -> None:
+        """Begin to read, while the caller reads something else."""
+        self._ask(0)
+
+    def ledger(self, chunk: int) -> tuple[Ledger, list[Omission]]:
+        """The chunk's ledger, and its positions of nobody; the chunks after it are read meanwhile."""
+        self._ask(chunk)
+        return self._ledgers.pop(chunk).result()
+
+    def of(self, chunk: int, everyone: Portfolios) -> Portfolios:
+        """The portfolios of a chunk."""
+        some = slice(chunk * self._size, (chunk + 1) * self._size)
+        return Portfolios(everyone.id[some], everyone.start[some], everyone.deleted[some])
+
+    def close(self) -> None:
+        for pool in (self._reading, self._decoding):
+            self.symbols.cancel()
+            pool.shutdown(cancel_futures=True)
+        self._snapshot.close()
+
+    def _begin(self) -> tuple[Portfolios, list[Omission]]:
+        named = read.read_bad_portfolios(self._snapshot) + read.read_ownerless(self._snapshot)
+        return read.read_portfolios(self._snapshot), named
+
+    def _ask(self, chunk: int) -> None:
+        for one in list(self._ledgers):
+            if not chunk <= one < chunk + CHUNKS_AHEAD:  # the caller began anew
+                self._ledgers.pop(one).cancel()
+        for one in range(chunk, min(chunk + CHUNKS_AHEAD, self.chunks)):
+            if one not in self._ledgers:
+                rows = self._reading.submit(read.read_positions, self._snapshot, self._bounds(one, one + 1))
+                self._ledgers[one] = self._decoding.submit(self._decoded, one, self._trades_of(one), rows)
+
+    def _trades_of(self, chunk: int) -> Future[read.Trades]:
+        group = chunk - chunk % CACHED_CHUNKS
+        if self._trades is None or self._trades[0] != group:
+            whole = self.chunks <= CACHED_CHUNKS
+            bounds = None if whole else self._bounds(group, min(group + CACHED_CHUNKS, self.chunks))
+            self._trades = group, self._reading.submit(read.read_trades, self._snapshot, bounds, self._tables)
+        return self._trades[1]
+
+    def _decoded(
+        self, chunk: int, trades: Future[read.Trades], rows: Future[pa.Table]
+    ) -> tuple[Ledger, list[Omission]]:
+        some = self.of(chunk, self.portfolios)
+        return read.ledger_of(some, rows.result(), trades.result(), self.symbols.result())
+
+    def _bounds(self, first: int, after: int) -> read.Bounds:
+        """The outer chunks reach to the ends of all ids, and each to the next: so positions of nobody are met as well."""
+        ids = self.portfolios.id
+        low = UUID(int=0) if first == 0 else UUID(bytes=ids[first * self._size].tobytes())
+        if after == self.chunks:
+            return low, UUID(int=2**128 - 1)
+        return low, UUID(int=UUID(bytes=ids[after * self._size].tobytes()).int - 1)
+
+
 @dataclass
 class RunInputs:
-    """The inputs of a run over consecutive or scattered trading days.
+    """The inputs of a run over consecutive or scattered trading days. Safe to use from several threads.
 
     Attributes:
         days: the run's days, ascending.
@@ -43,41 +137,41 @@ class RunInputs:
     """
 
     snapshot: Snapshot
+    reader: LedgerReader
     days: list[date]
     previous: dict[date, date]
-    tables: set[str]
     factors: Factors
     symbols: list[str]
     without_betas: set[str]
     prices: Prices
     portfolios: Portfolios
     named: list[Omission]
-    chunk_portfolios: int = CHUNK_PORTFOLIOS
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _betas: dict[date, tuple[Betas, list[Omission]]] = field(default_factory=dict)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def chunks(self) -> int:
-        return -(-len(self.portfolios.id) // self.chunk_portfolios)
+        return self.reader.chunks
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether every chunk stays in memory once it is read; a larger platform is read again for each table."""
+        return self.chunks <= CACHED_CHUNKS
 
     def ledger(self, chunk: int) -> Ledger:
         """The chunk's portfolios and positions."""
-        if chunk in self._ledgers:
-            return self._ledgers[chunk]
-        begin = chunk * self.chunk_portfolios
-        some = slice(begin, begin + self.chunk_portfolios)
-        ids = self.portfolios.id[some]
-        # The outer chunks reach to the ends of all ids, and each to the next: so positions of nobody are met as well.
-        low = UUID(int=0) if chunk == 0 else UUID(bytes=ids[0].tobytes())
-        last = chunk == self.chunks - 1
-        high = UUID(int=2**128 - 1) if last else UUID(int=UUID(bytes=self._first_of(chunk + 1)).int - 1)
-        portfolios = Portfolios(ids, self.portfolios.start[some], self.portfolios.deleted[some])
-        ledger, omissions = read.read_ledger(self.snapshot, portfolios, (low, high), self.symbols, self.tables)
-        known = set(self.named)
-        self.named += [one for one in omissions if one not in known]
-        if self.chunks <= CACHED_CHUNKS:
-            self._ledgers[chunk] = ledger
-        return ledger
+        with self._lock:
+            if chunk in self._ledgers:
+                return self._ledgers[chunk]
+            ledger, omissions = self.reader.ledger(chunk)
+            # A night for one portfolio alone knows nobody else.
+            ledger = replace(ledger, portfolios=self.reader.of(chunk, self.portfolios))
+            known = set(self.named)
+            self.named += [one for one in omissions if one not in known]
+            if self.is_kept:
+                self._ledgers[chunk] = ledger
+            return ledger
 
     def ledgers(self) -> Iterator[Ledger]:
         """Every chunk in the order of portfolio ids."""
@@ -85,17 +179,17 @@ class RunInputs:
             yield self.ledger(chunk)
 
     def stored_betas(self, day: date) -> tuple[Betas, list[Omission]]:
-        """Betas that the symbol batch stored for the day; the latest day's are kept."""
-        if day not in self._betas:
-            self._betas.clear()
-            self._betas[day] = read_market.read_betas(self.snapshot, self.symbols, self.factors, day)
-        return self._betas[day]
+        """Betas that the symbol batch stored for the day; those of the latest days asked for are kept."""
+        with self._lock:
+            if day not in self._betas:
+                while len(self._betas) >= KEPT_DAYS:
+                    del self._betas[next(iter(self._betas))]
+                self._betas[day] = read_market.read_betas(self.snapshot, self.symbols, self.factors, day)
+            return self._betas[day]
 
     def close(self) -> None:
+        self.reader.close()
         self.snapshot.close()
-
-    def _first_of(self, chunk: int) -> bytes:
-        return bytes(self.portfolios.id[chunk * self.chunk_portfolios].tobytes())
 
 
 def read_inputs(
@@ -110,10 +204,32 @@ def read_inputs(
     days = sorted(days)
     snapshot = database.snapshot()
     previous = {day: calendar.previous(day) for day in days}
-    snapshot.set(previous=previous[days[0]], last=days[-1])
+    run_days = {"previous": previous[days[0]], "last": days[-1]}
+    snapshot.set(**run_days)
+    beside = snapshot.beside()
+    beside.set(**run_days)
+    reader = LedgerReader(beside, tables, chunk_portfolios)
+    try:
+        return _read(snapshot, reader, calendar, days, previous)
+    except BaseException:
+        reader.close()
+        snapshot.close()
+        raise
+
+
+def _read(
+    snapshot: Snapshot, reader: LedgerReader, calendar: TradingCalendar, days: list[date], previous: dict[date, date]
+) -> RunInputs:
+    reader.start()
     factors, named = read_market.read_factors(snapshot)
     symbols, public = read.read_symbols(snapshot, factors.proxies())
-    without = read_market.read_symbols_without_betas(snapshot, public, days, factors)
+    reader.symbols.set_result(symbols)
+    betas = {}
+    if len(days) <= KEPT_DAYS:
+        betas = {day: read_market.read_betas(snapshot, symbols, factors, day) for day in days}
+        without = _without_betas(symbols, public, [found.beta for found, _ in betas.values()])
+    else:
+        without = read_market.read_symbols_without_betas(snapshot, public, days, factors)
     longest = max((factor.window for factor in factors), default=0)
     window = calendar.previous(_on_or_before(days[0], WINDOW_DAYS))
     begin = min(
@@ -122,14 +238,18 @@ def read_inputs(
         calendar.previous(_on_or_before(days[0], longest)),
     )
     grid = calendar.days(begin, days[-1])
-    prices = read_market.read_prices(
-        snapshot, symbols, grid, exact_from=previous[days[0]], window=window, long=without | factors.proxies()
-    )
-    portfolios = read.read_portfolios(snapshot)
-    named = named + read.read_ownerless(snapshot)
-    return RunInputs(
-        snapshot, days, previous, tables, factors, symbols, without, prices, portfolios, named, chunk_portfolios
-    )
+    prices = read_market.read_prices(snapshot, symbols, grid, previous[days[0]], window, without | factors.proxies())
+    named += reader.named
+    everyone = reader.portfolios
+    return RunInputs(snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas)
+
+
+def _without_betas(symbols: list[str], public: set[str], betas: list[Floats]) -> set[str]:
+    """Those of the public symbols that lack a stored beta to some factor on some day."""
+    lacks = np.zeros(len(symbols), dtype=bool)
+    for beta in betas:
+        lacks |= np.isnan(beta).any(axis=1)
+    return {symbols[code] for code in np.flatnonzero(lacks)} & public
 
 
 def _on_or_before(day: date, back: int) -> date:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -31,7 +32,7 @@ from refresh_assets.core.book import (
     Rows,
     Valuations,
 )
-from refresh_assets.core.omissions import Omission
+from refresh_assets.core.omissions import Omission, portfolio_omission
 from refresh_assets.errors import ExceptionCode
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.arrow import decimals, index_in, uuid_column, uuids
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 EPOCH = date(1970, 1, 1)
 OCC_SYMBOL = re.compile(r"[A-Z0-9./]{1,6} *(\d{2})(\d{2})(\d{2})[CP]\d{8}")
+LONGEST_SYMBOL = 200  # characters; no index entry holds some thousands of them, and no exchange has them
 KINDS = {"PUBLIC": PUBLIC, "OPTIONS": OPTIONS, "PRIVATE": PRIVATE}
 
 # A null date is "always" or "never"; PostgreSQL's infinities are brought into the range that Arrow can hold.
@@ -79,7 +81,8 @@ def read_symbols(snapshot: Snapshot, proxies: Collection[str]) -> tuple[list[str
     Then those among them that a PUBLIC position has: the ones that need betas."""
     held = snapshot.fetch(
         "select symbol, bool_or(investment_class = 'PUBLIC') as public from positions"
-        f" where investment_class in ('PUBLIC', 'OPTIONS') and btrim(symbol) <> '' and {CONCERNED} group by symbol"
+        f" where investment_class in ('PUBLIC', 'OPTIONS') and btrim(symbol) <> ''"
+        f" and length(symbol) <= {LONGEST_SYMBOL} and {CONCERNED} group by symbol"
     )
     symbols = held["symbol"].to_pylist()
     public = {symbol for symbol, is_public in zip(symbols, held["public"].to_pylist(), strict=True) if is_public}
@@ -100,46 +103,87 @@ def read_portfolios(snapshot: Snapshot) -> Portfolios:
     return Portfolios(ids[once], day_numbers(rows["start"])[once], day_numbers(rows["deleted"])[once])
 
 
+def read_bad_portfolios(snapshot: Snapshot) -> list[Omission]:
+    """Portfolios that stand there twice, and those without any date from which they would exist."""
+    rows = snapshot.fetch(
+        "select id, count(*) as times from portfolios where id is not null group by id"
+        " having count(*) > 1 or bool_and(inception_date is null and created_at is null) order by id"
+    )
+    found = []
+    for one, times in zip(uuids(rows["id"]), rows["times"].to_pylist(), strict=True):
+        if times > 1:
+            what = "its id stands there twice, only one row is used. Mend: make id unique in portfolios"
+            code = ExceptionCode.DUPLICATE_ROW
+        else:
+            what = "inception_date and created_at are null, so it never exists. Mend: enter one of them"
+            code = ExceptionCode.BAD_DATES
+        found.append(portfolio_omission(code, one, f"{what}, then re-run the day."))
+    return found
+
+
+@dataclass(frozen=True)
+class Trades:
+    """Realized events and dated valuations of a range of portfolios, as PostgreSQL gives them."""
+
+    events: pa.Table
+    valuations: pa.Table
+
+
+Bounds = tuple[UUID, UUID]
+"""Lowest and highest portfolio_id of a range."""
+
+
+def read_positions(snapshot: Snapshot, bounds: Bounds) -> pa.Table:
+    """Rows of positions that any day of the run may hold, in no order.
+
+    `previous` and `last` are set: the trading day before the run's first day, and the run's last day. Numerics come as
+    text: PostgreSQL prints them in a third of the time in which the driver does."""
+    snapshot.set(low=bounds[0], high=bounds[1])
+    return snapshot.fetch(
+        f"""
+        select id, portfolio_id, symbol, investment_class, quantity::text, entry_price::text,
+            case when exit_date <= {LAST} then exit_price end::text as exit_price,
+            case when investment_class = 'PRIVATE' then market_value end::text as market_value,
+            coalesce({ENTRY}, date '1900-01-01') as entry, {EXIT} as exit, {DELETED} as deleted
+        from positions where portfolio_id between {value("low", "uuid")} and {value("high", "uuid")} and {CONCERNED}
+        """
+    )
+
+
 def read_ledger(
-    snapshot: Snapshot,
-    portfolios: Portfolios,
-    bounds: tuple[UUID, UUID],
-    symbols: Sequence[str],
-    tables: Collection[str],
+    snapshot: Snapshot, portfolios: Portfolios, bounds: Bounds, symbols: Sequence[str], tables: Collection[str]
+) -> tuple[Ledger, list[Omission]]:
+    """A chunk's rows, read and decoded at once: for who wants a single chunk."""
+    return ledger_of(portfolios, read_positions(snapshot, bounds), read_trades(snapshot, bounds, tables), symbols)
+
+
+def ledger_of(
+    portfolios: Portfolios, rows: pa.Table, trades: Trades, symbols: Sequence[str]
 ) -> tuple[Ledger, list[Omission]]:
     """All that the platform knows of the positions of a chunk of portfolios.
 
     Args:
-        snapshot: with `previous` and `last` set: the trading day before the run's first day, and the run's last day.
         portfolios: of the chunk.
-        bounds: lowest and highest portfolio_id to read; wider than the chunk, so that positions of nobody are found.
+        rows: of positions; of a range wider than the chunk, so that positions of nobody are found.
+        trades: of the chunk, or of more.
         symbols: the run's.
-        tables: the platform's tables that are there (two of them are optional).
 
     Returns:
         the ledger, and the positions that belong to nobody or stand there twice.
     """
-    snapshot.set(low=bounds[0], high=bounds[1])
-    rows = snapshot.fetch(
-        f"""
-        select id, portfolio_id, symbol, investment_class, quantity, entry_price,
-            case when exit_date <= {LAST} then exit_price end as exit_price,
-            case when investment_class = 'PRIVATE' then market_value end as market_value,
-            coalesce({ENTRY}, date '1900-01-01') as entry, {EXIT} as exit, {DELETED} as deleted
-        from positions where portfolio_id between {value("low", "uuid")} and {value("high", "uuid")} and {CONCERNED}
-        order by portfolio_id, id
-        """
-    )
     owner = index_in(rows["portfolio_id"], pa.array([bytes(one) for one in portfolios.id], pa.binary(16)))
     ids = uuids(rows["id"])
+    high, low = np.ascontiguousarray(ids).view(">u8").reshape(-1, 2).T
+    order = np.lexsort((low, high, owner))
+    owner, ids = owner[order], ids[order]
     again = np.zeros(len(ids), dtype=bool)
-    again[1:] = ids[1:] == ids[:-1]
+    again[1:] = (ids[1:] == ids[:-1]) & (owner[1:] == owner[:-1])
     omissions = [_orphan(one) for one in ids[owner < 0]] + [_duplicate(one) for one in ids[again & (owner >= 0)]]
     keep = np.flatnonzero((owner >= 0) & ~again)
-    rows, owner = rows.take(pa.array(keep)), owner[keep]
+    rows, owner = rows.take(pa.array(order[keep])), owner[keep]
     positions = _positions(rows, owner, symbols)
     return Ledger(
-        portfolios, positions, _events(snapshot, positions, tables), _valuations(snapshot, positions, tables)
+        portfolios, positions, _events(trades.events, positions), _valuations(trades.valuations, positions)
     ), omissions
 
 
@@ -177,22 +221,10 @@ def _expiry(symbol: str) -> int:
         return int(NEVER)
 
 
-def _events(snapshot: Snapshot, positions: Positions, tables: Collection[str]) -> Events:
-    """Realized events after D' of the run's first day: those before are in no quantity as of a day of the run."""
-    source = "position_realized_events" if "position_realized_events" in tables else NO_EVENTS
-    rows = snapshot.fetch(
-        f"""
-        select e.position_id, case when e.trade_date is not null then
-                least(greatest(e.trade_date, date '1900-01-01'), date '9999-12-31') end as trade_date,
-            e.quantity_closed, e.price
-        from {source} e join positions p on p.id = e.position_id
-        where p.portfolio_id between {value("low", "uuid")} and {value("high", "uuid")}
-        and (e.trade_date is null or e.trade_date > {value("previous", "date")})
-        order by e.position_id, e.trade_date, e.id
-        """
-    )
+def _events(rows: pa.Table, positions: Positions) -> Events:
     position = index_in(rows["position_id"], _ids(positions))
-    order = np.argsort(position, kind="stable")
+    high, low = np.ascontiguousarray(uuids(rows["id"])).view(">u8").reshape(-1, 2).T
+    order = np.lexsort((low, high, day_numbers(rows["trade_date"].fill_null(EPOCH)), position))
     order = order[position[order] >= 0]
     rows, position = rows.take(pa.array(order)), position[order]
     quantity, day = decimals(rows["quantity_closed"]), day_numbers(rows["trade_date"].fill_null(EPOCH))
@@ -204,7 +236,10 @@ def _events(snapshot: Snapshot, positions: Positions, tables: Collection[str]) -
     day = np.where(rows["trade_date"].combine_chunks().is_null().to_numpy(zero_copy_only=False), NEVER, day)
     state = np.where(wrong, BAD, quantity.state).astype(np.int8)
     return Events(
-        position, day.astype(np.int32), Decimals(quantity.exact.where(state == 0), state), decimals(rows["price"])
+        position,
+        day.astype(np.int32),
+        Decimals(quantity.exact.where(state == 0), state),
+        decimals(rows["price"], negative_is_bad=True),
     )
 
 
@@ -220,23 +255,7 @@ def events_source(connection: psycopg.Connection[Any]) -> str:
     return "position_realized_events" if found and found[0] else NO_EVENTS
 
 
-def _valuations(snapshot: Snapshot, positions: Positions, tables: Collection[str]) -> Valuations:
-    """Dated valuations of PRIVATE positions: those of the run's days, and the last usable one before."""
-    private = "private_valuations" in tables
-    rows = snapshot.fetch(
-        f"""
-        select v.position_id, v.as_of, v.market_value
-        from positions p join private_valuations v on v.position_id = p.id
-        where p.portfolio_id between {value("low", "uuid")} and {value("high", "uuid")}
-        and p.investment_class = 'PRIVATE' and v.as_of <= {value("last", "date")} and v.as_of >= coalesce((
-            select max(u.as_of) from private_valuations u where u.position_id = p.id
-            and u.as_of <= {value("previous", "date")} and u.market_value > '-Infinity' and u.market_value < 'Infinity'
-        ), date '1900-01-01')
-        order by v.position_id, v.as_of
-        """
-        if private
-        else "select null::uuid as position_id, null::date as as_of, null::numeric as market_value limit 0"
-    )
+def _valuations(rows: pa.Table, positions: Positions) -> Valuations:
     position = index_in(rows["position_id"], _ids(positions))
     order = np.lexsort((day_numbers(rows["as_of"]), position))
     order = order[position[order] >= 0]
@@ -246,6 +265,51 @@ def _valuations(snapshot: Snapshot, positions: Positions, tables: Collection[str
 
 def _ids(positions: Positions) -> pa.Array:
     return uuid_column(positions.id)
+
+
+def read_trades(snapshot: Snapshot, bounds: Bounds | None, tables: Collection[str]) -> Trades:
+    """Realized events and dated valuations that the run may need.
+
+    Args:
+        bounds: of the portfolios; None: all of them, which needs no look at positions.
+        tables: the platform's tables that are there: these two are optional."""
+    mine = ""
+    if bounds is not None:
+        snapshot.set(low=bounds[0], high=bounds[1])
+        mine = f"""and position_id in (select p.id from positions p
+            where p.portfolio_id between {value("low", "uuid")} and {value("high", "uuid")})"""
+    return Trades(_read_events(snapshot, mine, tables), _read_valuations(snapshot, mine, tables))
+
+
+def _read_events(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
+    """Those after D' of the run's first day: those before are in no quantity as of a day of the run."""
+    source = "position_realized_events" if "position_realized_events" in tables else NO_EVENTS
+    return snapshot.fetch(
+        f"""
+        select e.id, e.position_id, case when e.trade_date is not null then
+            least(greatest(e.trade_date, date '1900-01-01'), date '9999-12-31') end as trade_date,
+            e.quantity_closed, e.price
+        from {source} e where (e.trade_date is null or e.trade_date > {PREVIOUS}) {mine}
+        """
+    )
+
+
+def _read_valuations(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
+    """Those of PRIVATE positions: of the run's days, and the last usable one before."""
+    if "private_valuations" not in tables:
+        return snapshot.fetch(
+            "select null::uuid as position_id, null::date as as_of, null::numeric as market_value limit 0"
+        )
+    return snapshot.fetch(
+        f"""
+        select v.position_id, v.as_of, v.market_value from private_valuations v
+        join positions p on p.id = v.position_id and p.investment_class = 'PRIVATE'
+        where v.as_of <= {LAST} and v.as_of >= coalesce((
+            select max(u.as_of) from private_valuations u where u.position_id = v.position_id
+            and u.as_of <= {PREVIOUS} and u.market_value > '-Infinity' and u.market_value < 'Infinity'
+        ), date '1900-01-01') {mine}
+        """
+    )
 
 
 def read_ownerless(snapshot: Snapshot) -> list[Omission]:

@@ -6,7 +6,7 @@ are computed (core/betas.py)."""
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -17,11 +17,13 @@ from refresh_assets.core.market import Betas, Factor, Factors, Prices
 from refresh_assets.core.money import Exact
 from refresh_assets.core.omissions import Omission
 from refresh_assets.errors import ExceptionCode
+from refresh_assets.store.arrow import LARGEST, decimals, floats, index_in
 from refresh_assets.store.arrow import days as day_numbers
-from refresh_assets.store.arrow import decimals, floats, index_in
 from refresh_assets.store.database import Snapshot, value
-from refresh_assets.store.read import day_number
+from refresh_assets.store.read import LONGEST_SYMBOL, day_number
 
+LONGEST_WINDOW = 3660  # calendar days of returns behind a beta: ten years
+LARGEST_BETA = 10**6  # beyond it a stored beta is a mistake to be named; inline ones are capped at 5
 # Few symbols are found by the index on (symbol, date), which an array makes the planner take; many by that on the date.
 FEW, MANY = "= any(array(select jsonb_array_elements_text({0})))", "in (select jsonb_array_elements_text({0}))"
 
@@ -30,18 +32,23 @@ def read_factors(snapshot: Snapshot) -> tuple[Factors, list[Omission]]:
     """The active factors in display order. One that cannot be used keeps its place, but no beta is made for it."""
     rows = snapshot.fetch(
         "select id, name, proxy, short_proxy, estimation, window_days, min_observations from factor_definitions"
-        " where is_active order by display_order nulls last, name"
+        " where is_active order by display_order nulls last, name, id"
     ).to_pylist()
-    factors, bad = [], []
+    factors: list[Factor] = []
+    bad: list[Omission] = []
     for row in rows:
+        unfit = _unfit_to_name(row, factors)
+        if unfit:
+            bad.append(Omission(ExceptionCode.BAD_FACTOR, f"factor_definitions row {row['name']!r}: {unfit}"))
+            continue
         window, minimum = row["window_days"] or 0, row["min_observations"] or 0
-        sound = row["estimation"] in ("single", "joint") and window > 0 and minimum > 1
+        sound = row["estimation"] in ("single", "joint") and 0 < window <= LONGEST_WINDOW and minimum > 1
         if not sound:
             bad.append(
                 Omission(
                     ExceptionCode.BAD_FACTOR,
                     f"factor_definitions row {row['name']!r}: estimation {row['estimation']!r}, window_days {window},"
-                    f" min_observations {minimum}; expected single or joint, above 0, above 1."
+                    f" min_observations {minimum}; expected single or joint, from 1 to {LONGEST_WINDOW}, above 1."
                     " Mend: correct the row; until then only its stored betas are used.",
                 )
             )
@@ -49,14 +56,30 @@ def read_factors(snapshot: Snapshot) -> tuple[Factors, list[Omission]]:
             Factor(
                 id=row["id"].bytes,
                 name=row["name"],
-                proxy=row["proxy"] if sound else None,
-                short_proxy=row["short_proxy"] or None,
+                proxy=_proxy(row["proxy"]) if sound else None,
+                short_proxy=_proxy(row["short_proxy"]),
                 is_joint=row["estimation"] == "joint",
-                window=window,
+                window=window if sound else 0,
                 minimum=minimum,
             )
         )
     return Factors(tuple(factors)), bad
+
+
+def _proxy(symbol: str | None) -> str | None:
+    return symbol if symbol and len(symbol) <= LONGEST_SYMBOL else None
+
+
+def _unfit_to_name(row: Mapping[str, object], factors: Sequence[Factor]) -> str:
+    """Why a factor cannot even have a place among the others; empty where it can."""
+    mend = "Mend: correct the row; until then there is no such factor."
+    if row["id"] is None or row["name"] is None:
+        return f"{'id' if row['id'] is None else 'name'} is null. {mend}"
+    if any(row["id"].bytes == one.id for one in factors):  # type: ignore[attr-defined]
+        return f"its id stands there twice, only the first row is used. {mend}"
+    if any(row["name"] == one.name for one in factors):
+        return f"its name stands there twice, only the first row is used. {mend}"
+    return ""
 
 
 def read_symbols_without_betas(
@@ -72,7 +95,7 @@ def read_symbols_without_betas(
         where calculation_date in (select jsonb_array_elements_text({value("days", "jsonb")})::date)
         and factor_id in (select id from factor_definitions where is_active)
         and calculation_method is distinct from 'inline'
-        and beta_value > '-Infinity' and beta_value < 'Infinity'
+        and beta_value between -{LARGEST_BETA} and {LARGEST_BETA}
         group by symbol having count(*) >= (select {value("wanted", "int")})
         """
     )
@@ -84,7 +107,7 @@ def read_betas(snapshot: Snapshot, symbols: Sequence[str], factors: Factors, day
     snapshot.set(day=day)
     rows = snapshot.fetch(
         f"""
-        select symbol, factor_id, beta_value::float8 as beta from symbol_factor_exposures
+        select symbol, factor_id, beta_value::text as beta from symbol_factor_exposures
         where calculation_date = {value("day", "date")} and calculation_method is distinct from 'inline'
         and factor_id in (select id from factor_definitions where is_active) and beta_value is not null
         """
@@ -94,21 +117,29 @@ def read_betas(snapshot: Snapshot, symbols: Sequence[str], factors: Factors, day
     symbol, factor = index_in(rows["symbol"], pa.array(symbols, pa.string())), index_in(rows["factor_id"], ids)
     known = (symbol >= 0) & (factor >= 0)
     symbol, factor, values = symbol[known], factor[known], floats(rows["beta"])[known]
-    bad = np.flatnonzero(~np.isfinite(values))
-    beta[symbol, factor] = np.where(np.isfinite(values), values, np.nan)
-    return Betas(beta), [_bad_beta(symbols[symbol[row]], factors.names[factor[row]], day) for row in bad]
+    seen = np.zeros(beta.shape, dtype=np.int32)
+    np.add.at(seen, (symbol, factor), 1)
+    usable = (np.abs(values) <= LARGEST_BETA) & (seen[symbol, factor] == 1)
+    beta[symbol, factor] = np.where(usable, values, np.nan)
+    bad = np.unique(np.stack([symbol, factor], axis=1)[~usable], axis=0)
+    return Betas(beta), [_bad_beta(symbols[row], factors.names[column], day) for row, column in bad]
 
 
 def _bad_beta(symbol: str, factor: str, day: date) -> Omission:
     detail = (
-        f"symbol_factor_exposures row ({symbol}, {factor}, {day}): beta_value is not finite, so it counts as missing."
-        " Mend: have the symbol batch write it again, then re-run the day."
+        f"symbol_factor_exposures row ({symbol}, {factor}, {day}): beta_value is not finite, absurdly large or there"
+        " twice, so it counts as missing. Mend: have the symbol batch write it again, then re-run the day."
     )
     return Omission(ExceptionCode.BAD_BETA, detail, symbol=symbol)
 
 
 def read_prices(
-    snapshot: Snapshot, symbols: Sequence[str], days: Sequence[date], exact_from: date, window: date, long: set[str]
+    snapshot: Snapshot,
+    symbols: Sequence[str],
+    days: Sequence[date],
+    exact_from: date,
+    window: date,
+    long: set[str],
 ) -> Prices:
     """Closes of the run's symbols.
 
@@ -130,14 +161,15 @@ def read_prices(
         member = FEW if chosen == "long" and len(long) * 10 < len(symbols) else MANY
         rows = snapshot.fetch(
             f"""
-            select symbol, date, close_price::float8 as close from market_data_cache
+            select symbol, date, close_price::text as close from market_data_cache
             where date >= {value(begin, "date")} and date {upto} {end}
             and symbol {member.format(value(chosen, "jsonb"))} and close_price is not null
             """
         )
         row, code = _places(rows, numbers, known)
-        values = floats(rows["close"])
-        close[row, code] = np.where(np.isfinite(values) & (values >= 0), values, np.nan)[row >= 0]
+        # A close of a Saturday, say, has no row.
+        row, code, values = row[row >= 0], code[row >= 0], floats(rows["close"])[row >= 0]
+        close[row, code] = np.where((values >= 0) & (values <= float(LARGEST)), values, np.nan)
         np.add.at(seen, (row, code), 1)
     close[seen > 1] = np.nan
     rows = snapshot.fetch(

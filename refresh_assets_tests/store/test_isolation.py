@@ -10,13 +10,14 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.analytic import Part, ValuedBook
+from refresh_assets.assets.night import Night
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.store.database import Database
 from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import snapshot_rows
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import DAY, execute, run, table_rows, uid
+from refresh_assets_tests.worlds import DAY, computed_by, execute, run, table_rows, uid
 
 SECOND = uid("portfolio", 2)
 
@@ -46,8 +47,9 @@ def test_a_portfolio_whose_computation_raises_costs_itself_alone(world: Database
     run(world)
     clean = [row for row in table_rows(world, "portfolio_snapshots") if str(SECOND) not in row]
     execute(world, "truncate portfolio_snapshots, refresh_days, refresh_exceptions")
-    with closing(worlds.night(world, chunk_portfolios=chunk)) as night:
-        written = night.replace(DAY, "portfolio_snapshots", failing(night, ZeroDivisionError("division by zero")))
+    error = ZeroDivisionError("division by zero")
+    with closing(worlds.night(world, chunk_portfolios=chunk)) as night, computed_by(failing(night, error)):
+        written = night.replace(DAY, "portfolio_snapshots")
     assert table_rows(world, "portfolio_snapshots") == clean
     assert (written.portfolios, written.failed) == (2, 1)
     assert worlds.exceptions(world) == [
@@ -68,8 +70,8 @@ def test_a_portfolio_that_failed_is_computed_by_missing_scope_and_the_day_is_who
     run(world)
     clean, digest = table_rows(world, "portfolio_snapshots"), "select inputs_digest, failed from refresh_days"
     stored = execute(world, f"{digest} where table_name = 'portfolio_snapshots'")
-    with closing(worlds.night(world)) as night:
-        night.replace(DAY, "portfolio_snapshots", failing(night, ValueError("odd")))
+    with closing(worlds.night(world)) as night, computed_by(failing(night, ValueError("odd"))):
+        night.replace(DAY, "portfolio_snapshots")
     assert len(table_rows(world, "portfolio_snapshots")) == 2
     run(world, missing_only=True)
     assert table_rows(world, "portfolio_snapshots") == clean
@@ -80,8 +82,8 @@ def test_a_portfolio_that_failed_is_computed_by_missing_scope_and_the_day_is_who
 def test_a_portfolio_that_fails_again_is_named_once(world: Database) -> None:
     """Two failures leave one exception row and the same digest."""
     for scope in (False, True):
-        with closing(worlds.night(world, missing_only=scope)) as night:
-            night.replace(DAY, "portfolio_snapshots", failing(night, ValueError("odd")))
+        with closing(worlds.night(world, missing_only=scope)) as night, computed_by(failing(night, ValueError("odd"))):
+            night.replace(DAY, "portfolio_snapshots")
     rows = execute(world, "select failed, exceptions from refresh_days")
     assert rows == [(1, 1)]
     assert len(worlds.exceptions(world)) == 1
@@ -90,7 +92,11 @@ def test_a_portfolio_that_fails_again_is_named_once(world: Database) -> None:
 def test_a_lost_connection_inside_a_computation_is_not_taken_for_a_bad_portfolio(world: Database) -> None:
     """It ends the write, so that it is tried again, instead of failing every portfolio by name."""
     lost = psycopg.OperationalError("server closed the connection unexpectedly")
-    with closing(worlds.night(world)) as night, pytest.raises(psycopg.OperationalError):
-        night.replace(DAY, "portfolio_snapshots", failing(night, lost))
+    with (
+        closing(worlds.night(world)) as night,
+        pytest.raises(psycopg.OperationalError),
+        computed_by(failing(night, lost)),
+    ):
+        night.replace(DAY, "portfolio_snapshots")
     assert worlds.exceptions(world) == []
     assert execute(world, "select * from refresh_days") == []

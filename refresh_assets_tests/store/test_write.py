@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from refresh_assets.assets.night import Night, Part, ValuedBook
+from refresh_assets.assets.analytic import Part, ValuedBook
+from refresh_assets.assets.night import Night
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import NoPrices
 from refresh_assets.store.database import Database
@@ -22,7 +23,18 @@ from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tables import snapshot_rows
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import BEFORE, DAY, execute, insert, portfolio, position, row_versions, run, table_rows
+from refresh_assets_tests.worlds import (
+    BEFORE,
+    DAY,
+    computed_by,
+    execute,
+    insert,
+    portfolio,
+    position,
+    row_versions,
+    run,
+    table_rows,
+)
 
 TABLES = [*DAY_TABLES, "stress_factor_shocks", "refresh_exceptions", "refresh_marks"]
 
@@ -66,7 +78,8 @@ def test_another_connection_sees_nothing_of_a_day_until_all_of_it_is_committed(w
             seen.append(visible(world))
             return compute_snapshots(night, DAY, valued)
 
-        night.replace(DAY, "portfolio_snapshots", compute, lambda _: seen.append(visible(world)))
+        with computed_by(compute):
+            night.replace(DAY, "portfolio_snapshots", lambda _: seen.append(visible(world)))
     assert seen == [(0, 0)] * 4
     assert visible(world) == (3, 1)
 
@@ -88,11 +101,11 @@ def test_an_error_in_the_middle_of_a_write_leaves_the_old_day(world: Database, s
         raise KeyboardInterrupt
 
     with closing(worlds.night(world, missing_only=scope)) as night:
-        with pytest.raises(KeyboardInterrupt):
-            night.replace(DAY, "portfolio_snapshots", killed)
+        with computed_by(killed), pytest.raises(KeyboardInterrupt):
+            night.replace(DAY, "portfolio_snapshots")
         if not scope:
             with pytest.raises(RuntimeError, match="out of memory"):
-                night.replace(DAY, "portfolio_snapshots", lambda one: compute_snapshots(night, DAY, one), broken)
+                night.replace(DAY, "portfolio_snapshots", broken)
     assert whole_day(world) == old
     assert row_versions(world, "portfolio_snapshots") == versions
     assert execute(world, "select * from refresh_days order by 1, 2") == days
@@ -108,9 +121,9 @@ def test_a_writer_whose_connection_is_cut_before_its_commit_leaves_nothing(world
 
     with closing(worlds.night(world)) as night:
         with pytest.raises(psycopg.OperationalError):
-            night.replace(DAY, "portfolio_snapshots", lambda one: compute_snapshots(night, DAY, one), cut)
+            night.replace(DAY, "portfolio_snapshots", cut)
         assert visible(world) == (0, 0)
-        night.replace(DAY, "portfolio_snapshots", lambda one: compute_snapshots(night, DAY, one))
+        night.replace(DAY, "portfolio_snapshots")
     assert visible(world) == (3, 1)
 
 
@@ -226,7 +239,7 @@ def test_neither_an_open_reader_nor_a_writer_ever_waits_for_the_other(world: Dat
             def read_now(_: object) -> None:
                 seen.append(execute(world, count)[0][0])
 
-            night.replace(day, "portfolio_snapshots", lambda one: compute_snapshots(night, day, one), read_now)
+            night.replace(day, "portfolio_snapshots", read_now)
     assert seen == [3]
     assert execute(world, count) == [(6,)]
 
