@@ -70,9 +70,9 @@ def _steps() -> dict[str, Callable[[Any, date], Any]]:
         from refresh_assets.assets.snapshots import write_snapshots
         from refresh_assets.assets.stress import write_stress
     return {
-        "inline_symbol_betas": write_betas,
         "portfolio_snapshots": write_snapshots,
         "correlation_calculations": write_correlations,
+        "inline_symbol_betas": write_betas,
         "factor_exposures": write_exposures,
         "stress_test_results": write_stress,
         "position_market_values": write_market_values,

@@ -9,7 +9,7 @@ import dagster as dg
 
 from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
 from refresh_assets.assets.night import Night
-from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
 from refresh_assets.core.correlations import correlations
 from refresh_assets.store.read import day_number
@@ -20,7 +20,11 @@ from refresh_assets.store.write import Written
 WINDOW = dg.TimeWindowPartitionMapping(start_offset=-65, allow_nonexistent_upstream_partitions=True)
 
 
-@dg.asset(deps=[dg.AssetDep(market_data_cache, partition_mapping=WINDOW), portfolios, positions], **NIGHTLY)
+@dg.asset(
+    deps=[dg.AssetDep(market_data_cache, partition_mapping=WINDOW), portfolios, positions],
+    op_tags=in_turn("correlation_calculations"),
+    **NIGHTLY,
+)
 def correlation_calculations(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
     """Correlations of 90 days of log returns inside every portfolio with two PUBLIC symbols or more.
 

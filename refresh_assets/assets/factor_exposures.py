@@ -10,7 +10,7 @@ import numpy as np
 from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
 from refresh_assets.assets.inline_betas import inline_symbol_betas
 from refresh_assets.assets.night import Night
-from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
 from refresh_assets.core.factor_exposures import exposures
 from refresh_assets.core.money import Floats
@@ -19,7 +19,11 @@ from refresh_assets.store.tables import exposure_rows
 from refresh_assets.store.write import Written
 
 
-@dg.asset(deps=[inline_symbol_betas, symbol_factor_exposures, market_data_cache, portfolios, positions], **NIGHTLY)
+@dg.asset(
+    deps=[inline_symbol_betas, symbol_factor_exposures, market_data_cache, portfolios, positions],
+    op_tags=in_turn("factor_exposures"),
+    **NIGHTLY,
+)
 def factor_exposures(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
     """Exposure of each portfolio to each active factor, in USD and as a fraction of PUBLIC gross exposure.
 

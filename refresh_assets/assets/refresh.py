@@ -44,6 +44,11 @@ NIGHTLY: dict[str, Any] = {
 }
 
 
+def in_turn(table: str) -> dict[str, str]:
+    """Tags that have a run take the night's tables in their own order: the next one is computed while one is written."""
+    return {"dagster/priority": str(len(DAY_TABLES) - list(DAY_TABLES).index(table))}
+
+
 Outcome = Written | dict[str, Any]
 """What an asset did for a day: what it wrote, or figures of its own."""
 Work = Callable[[Night, date], Outcome]
@@ -140,6 +145,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
             if self.portfolio:
                 plan = plan_onboarding(database, calendar, self.portfolio, days, datetime.now(UTC))
                 only, days, self._left_out = plan.portfolio.id, plan.days, plan.left_out
+            selection = {key.to_user_string() for key in context.run.asset_selection or ()}
             self._night = Night(
                 database=database,
                 calendar=calendar,
@@ -150,13 +156,13 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 only_portfolio=only,
                 max_symbols=settings.correlation_max_symbols,
                 min_price_coverage=settings.min_price_coverage,
+                tables=[table for table in DAY_TABLES if not selection or table in selection],
             )
             if only is None:  # the night's own row of a day stays that of the night
                 now = datetime.now(UTC)
                 adds = self._night.missing_only
                 self._tracking = Tracking(database, days, context.run.run_id, calendar.effective_date(now), adds)
                 self._tracking.start(now)
-                selection = {key.to_user_string() for key in context.run.asset_selection or ()}
                 self._tells_end = not selection or selection >= set(DAY_TABLES)
         return self._night
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
 from refresh_assets.assets.night import Night
-from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
 from refresh_assets.core.book import OK, PRIVATE, Rows
 from refresh_assets.core.omissions import Omission
@@ -26,7 +26,9 @@ NOW_AND_THE_DAY_BEFORE = dg.TimeWindowPartitionMapping(start_offset=-1, allow_no
 
 
 @dg.asset(
-    deps=[dg.AssetDep(market_data_cache, partition_mapping=NOW_AND_THE_DAY_BEFORE), portfolios, positions], **NIGHTLY
+    deps=[dg.AssetDep(market_data_cache, partition_mapping=NOW_AND_THE_DAY_BEFORE), portfolios, positions],
+    op_tags=in_turn("portfolio_snapshots"),
+    **NIGHTLY,
 )
 def portfolio_snapshots(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
     """Value, cost, P&L and exposure of every portfolio, USD, one row a portfolio and day.

@@ -10,7 +10,7 @@ import dagster as dg
 from refresh_assets.assets.analytic import Compute, Part, Shocks, ValuedBook, analytic
 from refresh_assets.assets.factor_exposures import factor_exposures
 from refresh_assets.assets.night import Night
-from refresh_assets.assets.refresh import NIGHTLY, Refresh
+from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache
 from refresh_assets.core.factor_exposures import exposures
 from refresh_assets.core.omissions import Omission
@@ -24,7 +24,11 @@ from refresh_assets.store.write import Written
 YEAR = dg.TimeWindowPartitionMapping(start_offset=-COVARIANCE_DAYS, allow_nonexistent_upstream_partitions=True)
 
 
-@dg.asset(deps=[factor_exposures, dg.AssetDep(market_data_cache, partition_mapping=YEAR)], **NIGHTLY)
+@dg.asset(
+    deps=[factor_exposures, dg.AssetDep(market_data_cache, partition_mapping=YEAR)],
+    op_tags=in_turn("stress_test_results"),
+    **NIGHTLY,
+)
 def stress_test_results(context: dg.AssetExecutionContext, refresh: Refresh) -> None:
     """P&L of each portfolio under each active scenario, USD: from the shocks alone, and with what moves along.
 

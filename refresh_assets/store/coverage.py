@@ -12,11 +12,12 @@ from typing import Any
 import psycopg
 
 from refresh_assets.store.expected import JOINED_STARTS, plan_for_scans
-from refresh_assets.store.read import DELETED, ENTRY, EXIT, events_source
+from refresh_assets.store.read import DELETED, ENTRY, EXIT, LONGEST_SYMBOL, events_source
 
 # A position that is still held shrinks to its symbol's first day while the scan goes on; what was sold or deleted is a
 # span. Of what is sold down to 0, only sales after the first day matter, so those are read from the events' side.
 # Closes are counted from their side too, so that 250 days are one scan by date.
+NAMED = f"btrim(symbol) <> '' and length(symbol) <= {LONGEST_SYMBOL}"
 _OPEN = "exit_date is null and deleted_at is null and owner.gone is null"
 _HELD_ON = "({0} >= since or {0} <@ any(spans) or {0} <@ any(late))"
 _COVERAGE = f"""
@@ -29,7 +30,7 @@ with owner as materialized (
             then daterange(greatest({ENTRY}, start), least({EXIT}, {DELETED}, deleted)) end
         ) filter (where not ({_OPEN})) as spans
     from positions join owner on owner.id = portfolio_id
-    where investment_class in ('PUBLIC', 'OPTIONS') and symbol is not null and quantity is distinct from 0
+    where investment_class in ('PUBLIC', 'OPTIONS') and {NAMED} and quantity is distinct from 0
         and (entry_date is null or entry_date <= %(last)s) and (exit_date is null or exit_date > %(first)s)
     group by symbol
 ), sale as (
@@ -38,7 +39,7 @@ with owner as materialized (
 ), sold as (
     select symbol, array_agg(daterange(greatest({ENTRY}, start), least({EXIT}, {DELETED}, deleted, last))) as late
     from sale join positions on positions.id = position_id join owner on owner.id = portfolio_id
-    where investment_class in ('PUBLIC', 'OPTIONS') and symbol is not null and quantity = 0
+    where investment_class in ('PUBLIC', 'OPTIONS') and {NAMED} and quantity = 0
         and greatest({ENTRY}, start) < least({EXIT}, {DELETED}, deleted, last)
     group by symbol
 ), known as materialized (

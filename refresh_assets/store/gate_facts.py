@@ -179,6 +179,10 @@ def read_facts(
     return facts, memory
 
 
+# An instant that Python cannot hold ('infinity') says nothing.
+_COMPLETED_AT = (
+    "case when completed_at between timestamptz '1900-01-01' and timestamptz '9999-01-01' then completed_at end"
+)
 _NO_ROW: tuple[str | None, str | None, datetime | None] = (None, None, None)
 
 
@@ -223,7 +227,7 @@ def _batch_rows(
     if not days:
         return {}
     rows = connection.execute(
-        "select target_date, status, error_message, completed_at from batch_run_tracking"
+        f"select target_date, status, error_message, {_COMPLETED_AT} from batch_run_tracking"
         " where batch_type = %s and target_date between %s and %s",
         [SYMBOL_BATCH, days[0], days[-1]],
     ).fetchall()
@@ -256,7 +260,8 @@ def _counted(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     rows = connection.execute(
-        "select symbol from symbol_onboarding where status in ('pending', 'processing') order by symbol"
+        "select symbol from symbol_onboarding where status in ('pending', 'processing') and symbol is not null"
+        " order by symbol"
     ).fetchall()
     return tuple(row[0] for row in rows)
 
@@ -284,8 +289,9 @@ def completed_batches(
 
     One that completes anew, later, is told anew. Without a time of its own a batch counts as of the end of its day."""
     rows = connection.execute(
-        "select * from (select coalesce(completed_at, (target_date + 1) at time zone 'America/New_York') as at,"
-        " target_date as day from batch_run_tracking where batch_type = %s and status = %s) done"
+        f"select * from (select coalesce({_COMPLETED_AT}, (target_date + 1) at time zone 'America/New_York') as at,"
+        " target_date as day from batch_run_tracking where batch_type = %s and status = %s"
+        " and target_date between date '1900-01-01' and date '9999-01-01') done"
         " where (at, day) > (%s, %s) order by at, day limit %s",
         [
             SYMBOL_BATCH,

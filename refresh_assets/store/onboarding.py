@@ -54,7 +54,8 @@ def find_portfolio(connection: psycopg.Connection[Any], words: str) -> Portfolio
     except ValueError:
         chosen = None
     rows = connection.execute(
-        f"select f.id, f.name, f.inception_date, {STARTS} from portfolios f"
+        "select f.id, f.name, case when f.inception_date is not null then"
+        f" least(greatest(f.inception_date, date '1900-01-01'), date '9999-12-31') end, {STARTS} from portfolios f"
         " where (f.id = %s or f.name = %s) and f.deleted_at is null order by f.id",
         [chosen, words],
     ).fetchall()
