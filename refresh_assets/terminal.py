@@ -5,7 +5,7 @@ Here: how things look. Not here: what they are (store/days.py, automation/launch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import date
@@ -85,20 +85,27 @@ def _figures(one: DayStatus) -> dict[str, Any]:
     return {**asdict(one), "day": one.day.isoformat(), "tables": dict(one.tables)}
 
 
-def print_status(statuses: Sequence[DayStatus], effective: date) -> None:
-    """Stretches of days in one state, oldest first, and what to do about those that are not complete."""
+def print_status(statuses: Sequence[DayStatus], effective: date, stale: Collection[date] = ()) -> None:
+    """Stretches of days in one state, oldest first, and what to do about those that are not complete.
+
+    `stale` are complete days that no longer agree with their inputs: what to do about them is said below the table."""
     console, days = wide_console(), [one.day for one in statuses]
     known = [one for one in statuses if one.state is not State.EMPTY]
     if not known:
         console.print(f"No portfolio holds anything on any trading day up to {effective}: nothing is due.")
         return
-    table = _table("from", "to", "days", "state", "why", "what to do")
+    table = table_of("from", "to", "days", "state", "why", "what to do")
     for group in _alike(known, days):
         first, last = group[0], group[-1]
         colour = COLOURS[first.state]
         mend = first.mend
         if len(group) > 1 and first.state in (State.DUE, State.MIXED):
             mend = f"refresh-assets run --from {first.day} --to {last.day}"
+        outdated = [one.day for one in group if one.day in stale]
+        if outdated:
+            begin, end = outdated[0], outdated[-1]
+            span = f"--date {begin}" if begin == end else f"--from {begin} --to {end}"
+            mend = f"refresh-assets run {span} --dry-run ({len(outdated)} no longer agree with their inputs: see below)"
         table.add_row(
             str(first.day), str(last.day), str(len(group)), f"[{colour}]{first.state}[/]", first.why, mend or "nothing"
         )
@@ -129,7 +136,7 @@ def print_day(found: DayStatus, left_out: Sequence[LeftOut]) -> None:
     console.print(f"{found.day}: [{COLOURS[found.state]}]{found.state}[/], {found.why}.")
     if found.mend:
         console.print(f"What to do: {found.mend}")
-    table = _table("table", "portfolios with rows", "portfolios due")
+    table = table_of("table", "portfolios with rows", "portfolios due")
     for name in DAY_TABLES:
         table.add_row(name, str(found.tables.get(name, 0)), str(found.portfolios))
     console.print(table)
@@ -244,7 +251,8 @@ def wide_console() -> Console:
     return Console(soft_wrap=True, highlight=False, width=max(Console().width, TABLE_WIDTH))
 
 
-def _table(*headings: str) -> Table:
+def table_of(*headings: str) -> Table:
+    """An empty table in the manner of all commands."""
     from rich import box
     from rich.table import Table
 

@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from refresh_assets.core.book import PRIVATE, Book, Uuids
+from refresh_assets.core.correlations import WINDOW_DAYS
 from refresh_assets.core.market import Prices
-from refresh_assets.core.money import Exact
+from refresh_assets.core.money import Bools, Exact, Floats
 from refresh_assets.core.valuation import is_listed
 
 Hashes = npt.NDArray[np.uint64]
@@ -158,6 +159,27 @@ def price_hashes(
         window = np.ascontiguousarray(prices.close[begin[code] : end, code])
         hashes[code] = text_hash(window.tobytes(), fine[code].tobytes())
     return hashes
+
+
+def symbol_hashes(
+    prices: Prices, stored: Floats, fitted: Bools, longest: int, day: int, previous: int
+) -> tuple[Hashes, Hashes]:
+    """(S,) hashes of the closes that D uses of each symbol, and (S,) of its stored betas.
+
+    Args:
+        prices: over all windows of D, exact on D and D'.
+        stored: (S, F) betas that the symbol batch stored for D, NaN where there is none.
+        fitted: (S,) whose betas are computed where they are missing: PUBLIC symbols.
+        longest: calendar days of the longest window of betas: what a fit looks back to."""
+    first = np.full(len(stored), day - WINDOW_DAYS, dtype=np.int32)
+    first[fitted & np.isnan(stored).any(axis=1)] = day - max(longest, WINDOW_DAYS)
+    closes = price_hashes(prices, day, previous, first, range(len(stored)))
+    return closes, beta_hashes(stored)
+
+
+def beta_hashes(stored: Floats) -> Hashes:
+    """(S,) one hash a symbol of its (S, F) betas."""
+    return np.array([text_hash(row.tobytes()) for row in stored], dtype=np.uint64)
 
 
 def _closes(prices: Prices, day: int) -> list[npt.NDArray[np.int64]]:

@@ -292,6 +292,7 @@ refresh_restatements = Table(
     Column("old_digest", Text, nullable=False),
     Column("new_digest", Text, nullable=False),
     Column("inputs_changed", ARRAY(Text), nullable=False),
+    Column("prices_changed", JSONB),
     Index("refresh_restatements_by_day", "calculation_date", "table_name"),
     comment=OWNER_MARK + "what a recomputed day changed against what stood there before",
 )

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ import numpy as np
 import psycopg
 import pyarrow as pa
 from psycopg.sql import SQL, Identifier, Literal
+from psycopg.types.json import Jsonb
 
 from refresh_assets.core import digest
 from refresh_assets.core.book import Uuids
@@ -31,7 +32,7 @@ from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO, FAILURES, ExceptionCod
 from refresh_assets.store.database import Database
 from refresh_assets.store.partitions import ensure_partition
 from refresh_assets.store.read import day_number
-from refresh_assets.store.restatement import NEW_ROWS, Restatement, Statements, replace_day
+from refresh_assets.store.restatement import NEW_ROWS, Restatement, Statements, prices_changed, replace_day
 from refresh_assets.store.schema import ours
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tables import exception_rows
@@ -70,7 +71,9 @@ def written_day(database: Database, day: date, table: str, run_id: str, missing_
     with database.connect() as connection, connection.transaction():
         # The claim: a second writer of this day and table waits here, and a writer that dies gives it up.
         connection.execute("select pg_advisory_xact_lock(hashtext(%s), %s)", [f"refresh {table}", day_number(day)])
-        yield DayWriter(connection, day, table, partition, run_id, missing_only)
+        writer = DayWriter(connection, day, table, partition, run_id, missing_only)
+        with writer.copying:  # breaks off a COPY that an error left open: the rollback would wait for its end for ever
+            yield writer
 
 
 class DayWriter:
@@ -94,7 +97,7 @@ class DayWriter:
         self._target = Identifier(NEW_ROWS if self.compares else partition)
         self._encoder: Any = None
         self._copy: Any = None
-        self._contexts: list[Any] = []
+        self.copying = ExitStack()
         self._omissions: list[Omission] = []
         self._result = Written(day, table)
         self._accounted = np.uint64(0)
@@ -127,7 +130,9 @@ class DayWriter:
             self._named += [UUID(bytes=one.portfolio) for one in omissions if one.portfolio]
         self._result.portfolios += len(portfolios)
         without = {one.portfolio for one in omissions if one.code in ACCOUNTS_FOR_PORTFOLIO and one.portfolio}
-        ids = np.array(sorted({*(bytes(one) for one in portfolios), *without}), dtype="V16")
+        if without:
+            without.difference_update(one.tobytes() for one in portfolios)
+        ids = np.concatenate([portfolios, np.array(sorted(without), dtype="V16")])
         if len(ids):
             with np.errstate(over="ignore"):
                 self._accounted += digest.portfolio_hashes(ids).sum(dtype=np.uint64)
@@ -158,8 +163,11 @@ class DayWriter:
         differ = sorted(kind for kind in inputs if inputs[kind] != before.inputs.get(kind))
         if not found.rows and not differ:
             return None
+        # The marks of the day still stand: they are replaced once the snapshots are.
+        closes = self.table == "portfolio_snapshots" and "prices" in differ
+        prices = prices_changed(self.connection, self.day) if closes else None
         self.connection.execute(
-            "insert into refresh_restatements values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
+            "insert into refresh_restatements values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)",
             [
                 self.day,
                 self.table,
@@ -175,9 +183,10 @@ class DayWriter:
                 before.inputs_digest,
                 self._result.inputs_digest,
                 differ,
+                None if prices is None else Jsonb(prices),
             ],
         )
-        return found
+        return replace(found, inputs_changed=tuple(differ), prices_changed=prices)
 
     def _begin(self, schema: pa.Schema) -> None:
         import pgpq
@@ -187,15 +196,13 @@ class DayWriter:
         self._encoder = pgpq.ArrowToPostgresBinaryEncoder(schema)
         columns = SQL(", ").join(Identifier(name) for name in schema.names)
         statement = SQL("copy {} ({}) from stdin (format binary)").format(self._target, columns)
-        context = self.connection.cursor().copy(statement)
-        self._contexts.append(context)
-        self._copy = context.__enter__()
+        self._copy = self.copying.enter_context(self.connection.cursor().copy(statement))
         self._copy.write(self._encoder.write_header())
 
     def _end_copy(self) -> None:
         if self._encoder is not None:
             self._copy.write(self._encoder.finish())
-            self._contexts.pop().__exit__(None, None, None)
+            self.copying.close()
 
     def _write_exceptions(self) -> None:
         if not self.adds:

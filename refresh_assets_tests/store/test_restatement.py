@@ -72,6 +72,47 @@ def test_a_corrected_close_leaves_the_largest_change_in_dollars_with_its_portfol
     assert exposures["portfolios_changed"] == 2
 
 
+def test_the_snapshots_record_names_the_closes_that_differ(world: Database) -> None:
+    """The one that went first, then the furthest moved; an earlier close of the window is none of the day's."""
+    prices = "select table_name, prices_changed from refresh_restatements where run_id = %s"
+    execute(world, "delete from market_data_cache where symbol = 'CCC' and date = %s", DAY)
+    for symbol, close in (("AAA", 40), ("BBB", 240)):
+        execute(
+            world, "update market_data_cache set close_price = %s where symbol = %s and date = %s", close, symbol, DAY
+        )
+    marks = dict(
+        execute(world, "select symbol, close_price::float8 from refresh_marks where calculation_date = %s", DAY)
+    )
+
+    run(world, run_id="run-2")
+    execute(world, "update market_data_cache set close_price = close_price * 1.01 where date = %s", date(2026, 1, 30))
+    run(world, run_id="run-3")
+
+    found = dict(execute(world, prices, "run-2"))
+    assert found.pop("portfolio_snapshots") == {
+        "count": 3,
+        "largest": [["CCC", marks["CCC"], None], ["BBB", marks["BBB"], 240], ["AAA", marks["AAA"], 40]],
+    }
+    assert set(found.values()) == {None}
+    assert set(dict(execute(world, prices, "run-3")).values()) == {None}
+
+
+def test_a_record_names_twenty_closes_and_counts_the_rest(world: Database) -> None:
+    """A vendor's rewriting of everything does not blow a record up."""
+    symbols = [f"S{number:02}" for number in range(30)]
+    insert(world, "market_data_cache", *({"symbol": one, "date": DAY, "close_price": 10} for one in symbols))
+    insert(world, "positions", *(worlds.position(100 + n, 1, one) for n, one in enumerate(symbols)))
+    run(world, run_id="run-2")
+    execute(world, "update market_data_cache set close_price = 11 where date = %s and symbol like 'S__'", DAY)
+
+    written = run(world, run_id="run-3")["portfolio_snapshots"]
+
+    assert written.restatement is not None
+    assert written.restatement.prices_changed is not None
+    assert written.restatement.prices_changed["count"] == 31  # SPY is one of them
+    assert len(written.restatement.prices_changed["largest"]) == 20
+
+
 def test_a_portfolio_that_is_gone_and_one_that_is_new_are_both_changes(world: Database) -> None:
     """A deleted portfolio's row leaves, a back-dated one's comes; both are counted."""
     execute(world, "update portfolios set deleted_at = '2026-01-01' where id = %s", uid("portfolio", 3))
