@@ -95,7 +95,7 @@ def _iso_date(value: object) -> object:
         return value
     text = value.strip()
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-        raise ValueError(f"{text!r} is not YYYY-MM-DD")
+        raise ValueError(f"{_shortened(text)} is not YYYY-MM-DD")
     try:
         return date.fromisoformat(text)
     except ValueError:
@@ -269,7 +269,7 @@ def _refuse_unknown(names: Iterable[str]) -> None:
                 name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], n=1
             )
             raise SettingsError(
-                what=f"{name} is no setting of the refresh",
+                what=f"{name if name.isprintable() and len(name) < 64 else _shortened(name)} is no setting of the refresh",
                 mend=f"rename it to {PREFIX}{near[0]}, or unset it"
                 if near
                 else f"unset it; there are {', '.join(known)}",

@@ -36,10 +36,14 @@ class Omission:
 FIELD_FAULT_MEND = {
     Code.UNKNOWN_CLASS: ("investment_class", "is not PUBLIC, OPTIONS or PRIVATE", "correct it in positions"),
     Code.BAD_QUANTITY: ("quantity", "is null, not finite or absurdly large", "correct it in positions"),
-    Code.NO_SYMBOL: ("symbol", "is null or empty", "enter it in positions"),
+    Code.NO_SYMBOL: ("symbol", "is null, empty or of more than 200 characters", "correct it in positions"),
     Code.BAD_ENTRY_PRICE: ("entry_price", "is negative, not finite or absurdly large", "correct it in positions"),
     Code.OPTION_EXPIRED: ("symbol", "says that the option expired before the day", "close it in positions"),
-    Code.BAD_PRICE: ("close_price", "is negative, not finite, or there twice", "correct it in market_data_cache"),
+    Code.BAD_PRICE: (
+        "close_price",
+        "is negative, not finite, absurdly large or there twice",
+        "correct it in market_data_cache",
+    ),
     Code.NO_PRICE: ("close_price", "is missing for the day", "have the symbol batch load it"),
     Code.NO_VALUATION: ("market_value", "is missing: no dated valuation, no undated one", "add one"),
     Code.NO_ENTRY_PRICE: ("entry_price", "is null", "enter it in positions"),

@@ -35,6 +35,20 @@ DEFAULT_FACTORS = (
 )
 
 
+TYPES = {"Uuid": "uuid", "Text": "text", "Numeric": "numeric", "Date": "date"}
+"""SQLAlchemy's type of a platform column -> the type that the night can read it as; others are as they come."""
+ANY_TYPE = frozenset(
+    {
+        "portfolios.user_id",
+        "factor_definitions.factor_type",
+        "positions.last_price",
+        "symbol_factor_exposures.beta_value",
+        "symbol_factor_exposures.r_squared",
+    }
+)
+"""Never read, only written, or brought to a float by the query."""
+
+
 @dataclass(frozen=True)
 class Provision:
     """What `init` did: names of what it created, and the revisions before and after (None: no tables of ours)."""
@@ -64,7 +78,8 @@ def init(database: Database) -> Provision:
 
 
 def check_platform(connection: psycopg.Connection[Any], database: Database) -> set[str]:
-    """The platform's tables that are there. Raises SchemaError where one that is needed, or a column, is missing."""
+    """The platform's tables that are there. Raises SchemaError where one that is needed, or a column, is missing, or a
+    column is of a type that cannot be read."""
     found = _columns(connection, database.platform_schema)
     missing = []
     for name, table in platform.tables.items():
@@ -78,6 +93,12 @@ def check_platform(connection: psycopg.Connection[Any], database: Database) -> s
             f"the platform's schema {database.platform_schema!r} lacks {', '.join(missing)}",
             "run `refresh-assets init`, or create views of these names and columns in the schema that"
             " REFRESH_PLATFORM_SCHEMA names",
+        )
+    wrong = _wrong_types(found)
+    if wrong:
+        raise SchemaError(
+            f"the platform's schema {database.platform_schema!r} has {', '.join(wrong)}",
+            "create views that cast these columns in a schema of their own, and name it in REFRESH_PLATFORM_SCHEMA",
         )
     return {name for name in platform.tables if name in found}
 
@@ -100,17 +121,32 @@ def head_revision() -> str:
     return max(name[1:5] for name in names if name.startswith("r") and name.endswith(".py"))
 
 
-def _columns(connection: psycopg.Connection[Any], schema: str) -> dict[str, set[str]]:
+def _columns(connection: psycopg.Connection[Any], schema: str) -> dict[str, dict[str, str]]:
+    """Table -> column -> the name of its type (of a domain: of what it is made of; any text or enum: text)."""
     rows = connection.execute(
-        "select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid"
+        "select c.relname, a.attname, case when t.typcategory in ('S', 'E') then 'text' else t.typname end"
+        " from pg_class c join pg_attribute a on a.attrelid = c.oid join pg_type d on d.oid = a.atttypid"
+        " join pg_type t on t.oid = coalesce(nullif(d.typbasetype, 0), d.oid)"
         " where c.relnamespace = to_regnamespace(%s) and c.relkind in ('r', 'p', 'v', 'm', 'f')"
         " and a.attnum > 0 and not a.attisdropped",
         [schema],
     ).fetchall()
-    columns: dict[str, set[str]] = {}
-    for table, column in rows:
-        columns.setdefault(table, set()).add(column)
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, type_ in rows:
+        columns.setdefault(table, {})[column] = type_
     return columns
+
+
+def _wrong_types(found: dict[str, dict[str, str]]) -> list[str]:
+    """Columns of a type that the night cannot read, each with what it is and what is expected."""
+    wrong = []
+    for name, table in platform.tables.items():
+        for column in table.columns:
+            expected = TYPES.get(type(column.type).__name__)
+            has = found.get(name, {}).get(column.name, expected)
+            if expected is not None and has != expected and f"{name}.{column.name}" not in ANY_TYPE:
+                wrong.append(f"{name}.{column.name} as {has} (expected {expected})")
+    return wrong
 
 
 def _refuse_foreign_tables(connection: psycopg.Connection[Any], database: Database) -> None:
@@ -134,7 +170,19 @@ OUR_VIEWS = ("pairwise_correlations", "stress_factor_impacts", "refresh_complete
 def _create_platform_tables(database: Database) -> tuple[str, ...]:
     with database.connect() as connection:
         found = _columns(connection, database.platform_schema)
+        row = connection.execute(
+            "select current_user, has_schema_privilege(to_regnamespace(%s), 'create')", [database.platform_schema]
+        ).fetchone()
     missing = [table for name, table in platform.tables.items() if name not in found]
+    if missing and row and not row[1]:
+        needed = [table.name for table in missing if table.name not in OPTIONAL_PLATFORM_TABLES]
+        if needed:
+            raise SchemaError(
+                f"the platform's schema {database.platform_schema!r} lacks {', '.join(needed)}, and the role {row[0]!r}"
+                " may not make them there",
+                "run `refresh-assets init` once as a role that may, or create views of these names in it",
+            )
+        return ()
     if missing:
         with _engine(database, first=database.platform_schema).begin() as connection:
             platform.create_all(connection, tables=missing, checkfirst=False)
@@ -146,6 +194,12 @@ def _insert_default_factors(connection: psycopg.Connection[Any]) -> None:
     taken = connection.execute("select exists (select from factor_definitions)").fetchone()
     if taken and taken[0]:
         return
+    row = connection.execute("select current_user, has_any_column_privilege('factor_definitions', 'insert')").fetchone()
+    if row and not row[1]:
+        raise SchemaError(
+            f"factor_definitions is empty, and the role {row[0]!r} may not fill it",
+            "run `refresh-assets init` once as a role that may, or enter the factors",
+        )
     rows: Iterable[tuple[object, ...]] = (
         (uuid5(FACTOR_NAMESPACE, factor[0]), *factor, order, True) for order, factor in enumerate(DEFAULT_FACTORS, 1)
     )

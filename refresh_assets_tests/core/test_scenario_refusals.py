@@ -4,11 +4,14 @@ Here: whole texts of refusals, and any text and value whatever. Not here: what a
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresh_assets.core.scenarios import BEST_SHOCK, WORST_SHOCK, ScenarioSet, parse
+from refresh_assets.core.scenarios import BEST_SHOCK, WORST_SHOCK, ScenarioSet, parse, read
 from refresh_assets.errors import ScenarioFileError
 from refresh_assets_tests.core.test_scenarios import GOOD, HEAD
 
@@ -235,6 +238,19 @@ def test_any_text_gives_a_set_or_a_refusal(tokens: list[str], at: int, spliced: 
         _is_sound(scenarios)
 
 
+@given(st.binary(max_size=60), st.integers(0, len(GOOD)))
+def test_any_bytes_in_a_file_give_a_set_or_a_refusal(noise: bytes, at: int) -> None:
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(GOOD[:at].encode() + noise + GOOD[at:].encode())
+        file.flush()
+        try:
+            scenarios = read(Path(file.name))
+        except ScenarioFileError as refused:
+            _is_one_line_with_a_mend(refused, file.name)
+        else:
+            _is_sound(scenarios)
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.just("bp"), inner, max_size=3),
@@ -268,8 +284,8 @@ def test_any_value_in_any_field_gives_a_set_or_a_refusal(field: str, value: obje
         _is_sound(scenarios)
 
 
-def _is_one_line_with_a_mend(refused: ScenarioFileError) -> None:
-    assert str(refused).startswith("fuzz: ")
+def _is_one_line_with_a_mend(refused: ScenarioFileError, source: str = "fuzz") -> None:
+    assert str(refused).startswith(f"{source}: ")
     assert "\n" not in str(refused)
     assert "Mend: " in str(refused)
 

@@ -42,7 +42,7 @@ def test_a_bad_close_is_named_and_counts_as_missing(world: Database, prices: tup
     execute(world, f"create view market_data_cache as select symbol, date, close_price from real_cache union all {odd}")
     run(world, run_id="run-2")
     detail = (
-        f"positions row {BAD} (ODD): close_price is negative, not finite, or there twice."
+        f"positions row {BAD} (ODD): close_price is negative, not finite, absurdly large or there twice."
         " Mend: correct it in market_data_cache, then re-run the day."
     )
     assert named(world, "bad_price") == [("portfolio_snapshots", OWNER, BAD, "ODD", detail)]
@@ -84,7 +84,8 @@ def test_a_stored_beta_that_is_not_finite_is_named_and_computed_inline(world: Da
     insert(world, "symbol_factor_exposures", row)
     run(world, run_id="run-2")
     detail = (
-        "symbol_factor_exposures row (CCC, Market, 2026-03-13): beta_value is not finite, so it counts as missing."
+        "symbol_factor_exposures row (CCC, Market, 2026-03-13): beta_value is not finite, absurdly large or there twice, so it"
+        " counts as missing."
         " Mend: have the symbol batch write it again, then re-run the day."
     )
     assert named(world, "bad_beta") == [("inline_symbol_betas", None, None, "CCC", detail)]
@@ -114,7 +115,7 @@ def test_a_broken_factor_definition_is_named_and_the_other_factors_go_on(
     execute(world, "delete from symbol_factor_exposures")
     run(world, run_id="run-2")
     detail = (
-        f"factor_definitions row 'Interest Rate': {said}; expected single or joint, above 0, above 1."
+        f"factor_definitions row 'Interest Rate': {said}; expected single or joint, from 1 to 3660, above 1."
         " Mend: correct the row; until then only its stored betas are used."
     )
     assert named(world, "bad_factor") == [("portfolio_snapshots", None, None, None, detail)]
