@@ -10,12 +10,16 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
 from refresh_assets.errors import RefreshError, UsageError
+
+if TYPE_CHECKING:
+    from refresh_assets.automation.launch import Plan
+    from refresh_assets.settings import Settings
 
 app = cyclopts.App(
     name="refresh-assets",
@@ -78,7 +82,9 @@ def run(
         Parameter(help="all: compute the days whole (default for named days). missing: add only what is due."),
     ] = None,
     select: Annotated[str, Parameter(help="Names of assets, divided by commas. None: all of the night.")] = "",
-    dry_run: Annotated[bool, Parameter(help="Say what would be run, and write nothing.", negative=())] = False,
+    dry_run: Annotated[
+        bool, Parameter(help="Say what would be run, and what it would change; write nothing.", negative=())
+    ] = False,
     json: Json = False,
 ) -> int:
     """Materialize days through Dagster in this process. Without dates: whatever is due up to the last close."""
@@ -102,7 +108,9 @@ def run(
     if names:
         names = launch.checked_selection(names)
     if dry_run:
-        _print_json(terminal.plan_figures(plan)) if json else terminal.print_plan(plan)
+        # Only a day that is computed whole can change what stands.
+        again = [one.day for one in plan.days] if (scope or default_scope) == launch.ALL else []
+        _dry_run(settings, plan, again, names, json)
         return EXIT_BLOCKED if plan.blocked and not plan.days else EXIT_DONE
     days = [one.day for one in plan.days]
     with terminal.progress(len(days), len(names) or None, quiet=json) as day_done:
@@ -117,38 +125,134 @@ def run(
     return EXIT_BLOCKED if plan.blocked else EXIT_DONE
 
 
+def _dry_run(settings: Settings, plan: Plan, again: Sequence[date], names: Sequence[str], json: bool) -> None:
+    from refresh_assets import terminal, terminal_restatements
+    from refresh_assets.assets.restating import would_change
+
+    would = would_change(settings, again, names) if again else iter(())
+    if json:
+        changes = [terminal_restatements.would_change_figures(one) for one in would]
+        _print_json({**terminal.plan_figures(plan), "would_change": changes})
+        return
+    terminal.print_plan(plan)
+    for one in would:
+        terminal_restatements.print_would_change(one)
+
+
 @app.command
 def status(
     *,
     day: Annotated[Day | None, Parameter(name="--date", help="One trading day, in full.")] = None,
     json: Json = False,
 ) -> int:
-    """Which days are complete, due, blocked or skipped, why, and what to do."""
-    from refresh_assets import terminal
+    """Which days are complete, due, blocked or skipped, why, and what to do; which no longer agree with their inputs."""
+    from refresh_assets import terminal, terminal_restatements
     from refresh_assets.automation import launch
     from refresh_assets.calendar import TradingCalendar
     from refresh_assets.settings import load
     from refresh_assets.store.alerts import undelivered_alerts
     from refresh_assets.store.database import Database
-    from refresh_assets.store.days import exceptions_of
+    from refresh_assets.store.days import State, exceptions_of
+    from refresh_assets.store.stale import Stale, stale_days
 
     settings, now = load(), _now()
     effective = TradingCalendar(settings.extra_closures).effective_date(now)
     if day is not None:
+        from refresh_assets.assets.restating import look_at_day
+
         (found,) = launch.statuses_of(settings, launch.checked_days(settings, day, day, now), now)
         with Database.of(settings).connect() as connection:
             left_out = exceptions_of(connection, day)
-        _print_json(terminal.day_figures(found, left_out)) if json else terminal.print_day(found, left_out)
+        stale = look_at_day(settings, day) if found.state is State.COMPLETE else Stale()
+        if json:
+            _print_json({**terminal.day_figures(found, left_out), "stale": terminal_restatements.stale_figures(stale)})
+        else:
+            terminal.print_day(found, left_out)
+            if found.state is State.COMPLETE:
+                terminal_restatements.print_stale_day(stale)
         return EXIT_DONE
     days = TradingCalendar(settings.extra_closures).days(settings.start_date, effective)
     found_all = launch.statuses_of(settings, days, now)
+    complete = [one.day for one in found_all if one.state is State.COMPLETE]
+    stale = stale_days(Database.of(settings), TradingCalendar(settings.extra_closures), complete)
     with Database.of(settings).connect() as connection:
         alerts = undelivered_alerts(connection)
     if json:
-        _print_json({**terminal.status_figures(found_all), "alerts": terminal.alert_figures(alerts)})
+        alert_figures, stale_figures = terminal.alert_figures(alerts), terminal_restatements.stale_figures(stale)
+        _print_json({**terminal.status_figures(found_all), "stale": stale_figures, "alerts": alert_figures})
     else:
-        terminal.print_status(found_all, effective)
+        terminal.print_status(found_all, effective, stale.days)
+        terminal_restatements.print_stale(stale, complete)
         terminal.print_alerts(alerts, has_urls=bool(settings.alert_urls))
+    return EXIT_DONE
+
+
+@app.command
+def restatements(
+    *,
+    day: Annotated[Day | None, Parameter(name="--date", help="One trading day.")] = None,
+    json: Json = False,
+) -> int:
+    """What re-computed days changed against what stood there, newest first: how much, in whose book, and why."""
+    from refresh_assets import terminal_restatements
+    from refresh_assets.settings import load
+    from refresh_assets.store.database import Database
+    from refresh_assets.store.provision import check_ours
+    from refresh_assets.store.restatement import records
+
+    database = Database.of(load())
+    with database.connect() as connection:
+        check_ours(connection, database)
+        found = records(connection, day)
+    if json:
+        _print_json(terminal_restatements.record_figures(found))
+    else:
+        terminal_restatements.print_records(found, day)
+    return EXIT_DONE
+
+
+@app.command
+def explain(
+    portfolio: str,
+    day: Annotated[Day, Parameter(help="A trading day.")],
+    /,
+    *,
+    factor: Annotated[str | None, Parameter(help="The exposure to this factor.")] = None,
+    scenario: Annotated[str | None, Parameter(help="The P&L under this stress scenario.")] = None,
+    pair: Annotated[tuple[str, str] | None, Parameter(help="The correlation of these two symbols.")] = None,
+    json: Json = False,
+) -> int:
+    """Trace one stored number of a portfolio, by uuid or exact name, to its positions, prices and betas.
+
+    Without an option: the snapshot of the day."""
+    from refresh_assets.explain.answer import figures_of
+    from refresh_assets.explain.question import Question
+    from refresh_assets.explain.question import explain as trace
+    from refresh_assets.explain.show import print_explanation
+    from refresh_assets.settings import load
+
+    answer = trace(load(), portfolio, Question(day, factor, scenario, pair), _now())
+    _print_json(figures_of(answer)) if json else print_explanation(answer)
+    return EXIT_DONE
+
+
+@app.command
+def report(
+    portfolio: str | None = None,
+    /,
+    *,
+    day: Annotated[Day, Parameter(name="--date", help="A trading day.")],
+    out: Annotated[Path, Parameter(help="The folder of the file.")] = Path("."),
+    json: Json = False,
+) -> int:
+    """Write a day's stored figures as one self-contained HTML file, and print its path.
+
+    Of everybody, or of one portfolio in full, by uuid or exact name."""
+    from refresh_assets.report.file import write_report
+    from refresh_assets.settings import load
+
+    path = write_report(load(), portfolio, day, out, _now())
+    _print_json({"path": str(path)}) if json else print(path)
     return EXIT_DONE
 
 
@@ -164,6 +268,18 @@ def onboard(portfolio: str, /, *, json: Json = False) -> int:
     if not done.success:
         return EXIT_FAILED
     return EXIT_BLOCKED if done.left_out and not done.days else EXIT_DONE
+
+
+@app.command
+def grants(*, role: str, json: Json = False) -> int:
+    """Print the SQL that lets a database role run init and the night, and no more: an owner pipes it to psql."""
+    from refresh_assets.settings import load
+    from refresh_assets.store.database import Database
+    from refresh_assets.store.grants import grant_statements
+
+    statements = grant_statements(Database.of(load()), role)
+    _print_json({"role": role, "statements": statements}) if json else print("\n".join(statements))
+    return EXIT_DONE
 
 
 @app.command
@@ -222,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         code = _database_exit_code(error)
         line = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"refresh-assets: {line} Mend: run it again with --debug and report the traceback.", file=sys.stderr)
+        print(f"refresh-assets: {line} Mend: {_mend_of(error)}.", file=sys.stderr)
         return code
 
 
@@ -235,6 +351,12 @@ def _database_exit_code(error: BaseException) -> int:
     from refresh_assets.store.database import is_lost_connection
 
     return 4 if is_lost_connection(error) else EXIT_FAILED
+
+
+def _mend_of(error: BaseException) -> str:
+    if getattr(error, "sqlstate", None) == "42501":  # permission denied: of psycopg's errors and of ADBC's
+        return "have an owner carry out what `refresh-assets grants --role ROLE` prints, with ROLE as in the URL"
+    return "run it again with --debug and report the traceback"
 
 
 if __name__ == "__main__":

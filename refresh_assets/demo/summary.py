@@ -15,6 +15,8 @@ import psycopg
 from refresh_assets.store.days import DayStatus, LeftOut
 from refresh_assets.terminal import wide_console
 
+EXPLAIN = 'refresh-assets explain --demo "Harbor Long/Short" 2020-03-16'
+
 
 def book_figures(connection: psycopg.Connection[Any], day: date) -> list[dict[str, Any]]:
     """A row a book: value, day P&L, its highest pair correlation, its worst stress, whether it is partial."""
@@ -77,10 +79,11 @@ def print_summary(
     console.print(f"\nWhat to type next{where}:")
     for command, what in (
         (f"refresh-assets status --demo --date {day}", "the day in full, each omission with its mend"),
+        (EXPLAIN, "one book's figures, each position and sale; a short is bought back"),
         ("refresh-assets run --demo --date 2020-03-16", "compute a past day again: the same bytes"),
         ("make ui", "the same nights in Dagster's UI: graph, partitions, metadata"),
     ):
-        console.print(f"  {command:<52} {what}")
+        console.print(f"  {command:<62} {what}")
 
 
 def _print_left_out(console: Any, left_out: Sequence[LeftOut]) -> None:

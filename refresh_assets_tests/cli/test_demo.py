@@ -4,6 +4,7 @@ Here: its page, its nights, the commands that it names. Not here: its books (dem
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -46,13 +47,14 @@ def test_every_night_is_complete_and_the_books_are_shown(played: tuple[Path, str
 def test_the_commands_that_it_names_work(played: tuple[Path, str]) -> None:
     """What to type next is typed: each command ends with 0 and says something."""
     folder, page = played
-    commands = [line.split("  ")[1].split() for line in page.splitlines() if line.startswith("  refresh-assets ")]
+    lines = [line.strip().split("  ")[0] for line in page.splitlines() if line.startswith("  refresh-assets ")]
+    commands = [shlex.split(line) for line in lines]
 
-    assert len(commands) == 2
-    for command in commands:
+    assert [command[1] for command in commands] == ["status", "explain", "run"]
+    for command, word in zip(commands, ("complete", "Equal: the tables above add up", "complete"), strict=True):
         done = call(folder, *command[1:])
         assert done.returncode == 0, done.stderr
-        assert "complete" in done.stdout
+        assert word in done.stdout
 
 
 def test_a_folder_that_holds_something_else_is_not_touched(tmp_path: Path) -> None:
