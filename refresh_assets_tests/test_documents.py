@@ -23,6 +23,17 @@ LAYERS = {
     "store": {"core", "store", "errors", "settings", "calendar"},
     "assets": {"core", "store", "assets", "errors", "settings", "calendar"},
     "explain": {"core", "store", "explain", "errors", "settings", "calendar", "terminal"},
+    "report": {
+        "core",
+        "store",
+        "explain",
+        "report",
+        "errors",
+        "settings",
+        "calendar",
+        "terminal",
+        "terminal_restatements",
+    },
     "automation": {"core", "store", "assets", "automation", "definitions", "errors", "settings", "calendar"},
 }
 

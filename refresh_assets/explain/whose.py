@@ -23,11 +23,13 @@ def find_any_portfolio(connection: psycopg.Connection[Any], words: str) -> Portf
     except ValueError:
         chosen = None
     rows = connection.execute(
-        f"select f.id, f.name, f.inception_date, {STARTS}, f.deleted_at from portfolios f"
+        "select f.id, f.name, case when f.inception_date is not null then"
+        f" least(greatest(f.inception_date, date '1900-01-01'), date '9999-12-31') end, {STARTS},"
+        " f.deleted_at is null from portfolios f"
         " where f.id = %s or f.name = %s order by f.id",
         [chosen, words],
     ).fetchall()
-    rows = [row for row in rows if row[0] == chosen] or [row for row in rows if row[4] is None] or rows
+    rows = [row for row in rows if row[0] == chosen] or [row for row in rows if row[4]] or rows
     if not rows:
         raise UsageError(f"there is no portfolio {words!r}", "give the uuid or the exact name of a portfolio")
     if len(rows) > 1:
