@@ -48,9 +48,10 @@ class ValuedBook:
 class DayBetas:
     """Betas of a day: stored ones, and those computed inline for what the symbol batch left out.
 
-    `codes` (K,) are the symbols that were fitted; `filled` (K, F) where the fit filled a gap."""
+    `held` are the PUBLIC symbols held, `codes` (K,) those that were fitted; `filled` (K, F) where the fit filled a gap."""
 
     betas: Betas
+    held: np.ndarray[tuple[int], np.dtype[np.int64]]
     codes: np.ndarray[tuple[int], np.dtype[np.int64]]
     fitted: FittedBetas
     filled: Bools

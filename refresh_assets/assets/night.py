@@ -199,8 +199,8 @@ class Night:
         factors = self.inputs.factors
         active = self.scenarios.active
         column = {name: number for number, name in enumerate(factors.names)}
-        held = self.betas(day).betas.beta[self._public_symbols(day)]
-        has_beta = np.isfinite(held).sum(axis=0) > 0
+        betas = self.betas(day)
+        has_beta = np.isfinite(betas.betas.beta[betas.held]).sum(axis=0) > 0
         shocks = np.full((len(active), len(factors)), np.nan)
         unmapped = []
         for row, scenario in enumerate(active):
@@ -337,7 +337,7 @@ class Night:
         filled = np.isnan(stored.beta[codes]) & ~np.isnan(fitted.beta)
         beta = stored.beta.copy()
         beta[codes] = np.where(filled, fitted.beta, stored.beta[codes])
-        return DayBetas(Betas(beta), codes, fitted, filled, bad)
+        return DayBetas(Betas(beta), held, codes, fitted, filled, bad)
 
 
 def _make_room(kept: dict[Any, Any], most: int) -> None:

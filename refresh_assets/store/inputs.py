@@ -26,11 +26,12 @@ from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.provision import check_ours, check_platform
+from refresh_assets.store.spill import Spill
 
 CHUNK_PORTFOLIOS = 4096
 CACHED_CHUNKS = 8
-"""Chunks kept in memory between tables; a larger platform is read again for each."""
-CHUNKS_AHEAD = 3
+"""Chunks kept in memory between tables; those of a larger platform are spilled to a file."""
+CHUNKS_AHEAD = 2
 """Chunks read and decoded while the one before them is computed."""
 KEPT_DAYS = 32
 """Days of a range whose betas are kept between its tables (0.5 MB each at 5,000 symbols)."""
@@ -148,6 +149,7 @@ class RunInputs:
     named: list[Omission]
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _betas: dict[date, tuple[Betas, list[Omission]]] = field(default_factory=dict)
+    _spilled: Spill[Ledger] = field(default_factory=Spill)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -156,7 +158,7 @@ class RunInputs:
 
     @property
     def is_kept(self) -> bool:
-        """Whether every chunk stays in memory once it is read; a larger platform is read again for each table."""
+        """Whether every chunk stays in memory once it is read; those of a larger platform are spilled to a file."""
         return self.chunks <= CACHED_CHUNKS
 
     def ledger(self, chunk: int) -> Ledger:
@@ -164,11 +166,15 @@ class RunInputs:
         with self._lock:
             if chunk in self._ledgers:
                 return self._ledgers[chunk]
-            ledger, omissions = self.reader.ledger(chunk)
+            ledger = self._spilled.take(chunk)
+            if ledger is None:
+                ledger, omissions = self.reader.ledger(chunk)
+                known = set(self.named)
+                self.named += [one for one in omissions if one not in known]
+                if not self.is_kept:
+                    self._spilled.keep(chunk, ledger)
             # A night for one portfolio alone knows nobody else.
             ledger = replace(ledger, portfolios=self.reader.of(chunk, self.portfolios))
-            known = set(self.named)
-            self.named += [one for one in omissions if one not in known]
             if self.is_kept:
                 self._ledgers[chunk] = ledger
             return ledger
@@ -190,6 +196,7 @@ class RunInputs:
     def close(self) -> None:
         self.reader.close()
         self.snapshot.close()
+        self._spilled.close()
 
 
 def read_inputs(

@@ -1,0 +1,40 @@
+"""Chunks of a large platform kept in a file: what is taken is what was kept, and a platform of many chunks is as any other.
+
+Here: Spill, and a night over more chunks than are kept in memory. Not here: what a chunk is (test_read.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from refresh_assets.store import inputs
+from refresh_assets.store.database import Database
+from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.store.spill import Spill
+from refresh_assets_tests import worlds
+from refresh_assets_tests.worlds import execute, run, table_rows
+
+
+def test_what_is_taken_is_what_was_kept_in_any_order() -> None:
+    """And what was never kept is not there."""
+    spill = Spill[dict[str, list[int]]]()
+    for number in range(5):
+        spill.keep(number, {"rows": [number] * number})
+    spill.keep(2, {"rows": []})
+    assert [spill.take(number) for number in (4, 0, 2, 2)] == [{"rows": [n] * n} for n in (4, 0, 2, 2)]
+    assert spill.take(7) is None
+    spill.close()
+
+
+def test_a_platform_of_more_chunks_than_memory_keeps_gives_the_same_bytes(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every chunk but one comes from the file; rows and digests are those of a night that kept them all."""
+    worlds.three_portfolios(database)
+    run(database)
+    days = "select table_name, inputs_digest, portfolios, rows, exceptions from refresh_days order by 1"
+    whole, digests = {table: table_rows(database, table) for table in DAY_TABLES}, execute(database, days)
+    execute(database, f"truncate {', '.join(DAY_TABLES)}, refresh_days, refresh_exceptions")
+    monkeypatch.setattr(inputs, "CACHED_CHUNKS", 1)
+    run(database, chunk_portfolios=1)
+    assert {table: table_rows(database, table) for table in DAY_TABLES} == whole
+    assert execute(database, days) == digests
