@@ -104,11 +104,11 @@ def in_own_process(mode: str, url: str, day: date) -> dict[str, float]:
 
 
 def memory(day: date) -> dict[str, float]:
-    """Peak resident memory of a process that runs one night, and of its imports alone, MiB."""
+    """Peak resident memory of a process that runs one night, and of its imports alone, MiB; the night's seconds."""
     _steps()
     at_import = _peak_mib()
-    run(Database(os.environ["REFRESH_DATABASE_URL"]), [day])
-    return {"peak_mib": _peak_mib(), "import_mib": at_import}
+    seconds = sum(run(Database(os.environ["REFRESH_DATABASE_URL"]), [day]).values())
+    return {"peak_mib": _peak_mib(), "import_mib": at_import, "seconds": seconds}
 
 
 def dagster(day: date) -> dict[str, float]:
