@@ -120,7 +120,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Write down how the days stand, and tell it; the figures also where the database cannot be written to."""
         ends = tracking.lost()
         try:
-            ends = tracking.finish(datetime.now(UTC))
+            ends = retried(partial(tracking.finish, datetime.now(UTC)))
             for told in _at_run_end if self._tells_end else ():
                 told(tracking.database, tracking.days, tracking.run_id, datetime.now(UTC))
         finally:
@@ -162,7 +162,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 now = datetime.now(UTC)
                 adds = self._night.missing_only
                 self._tracking = Tracking(database, days, context.run.run_id, calendar.effective_date(now), adds)
-                self._tracking.start(now)
+                retried(partial(self._tracking.start, now))
                 self._tells_end = not selection or selection >= set(DAY_TABLES)
         return self._night
 

@@ -14,9 +14,9 @@ from datetime import date, datetime
 from typing import Any
 
 from refresh_assets.calendar import TradingCalendar
-from refresh_assets.errors import DayRefused, UsageError
+from refresh_assets.errors import DatabaseUnreachable, DayRefused, UsageError
 from refresh_assets.settings import Settings
-from refresh_assets.store.database import Database
+from refresh_assets.store.database import Database, is_lost_connection, retried
 from refresh_assets.store.days import DayStatus, State, day_statuses, stretches
 from refresh_assets.store.provision import check_ours, check_platform
 
@@ -92,14 +92,26 @@ def plan_due_days(settings: Settings, now: datetime) -> Plan:
 
 
 def statuses_of(settings: Settings, days: Sequence[date], now: datetime) -> list[DayStatus]:
-    """The status of some days. Raises SchemaError where tables are missing."""
+    """The status of some days; asked again where the connection is lost under it. Raises SchemaError where tables are
+    missing, and DatabaseUnreachable at once."""
     database = Database.of(settings)
     calendar = TradingCalendar(settings.extra_closures)
     effective = calendar.effective_date(now)
-    with database.connect() as connection:
-        check_platform(connection, database)
-        check_ours(connection, database)
-        return day_statuses(connection, calendar, days, effective)
+
+    def asked() -> list[DayStatus]:
+        with database.connect() as connection:
+            check_platform(connection, database)
+            check_ours(connection, database)
+            return day_statuses(connection, calendar, days, effective)
+
+    try:
+        return asked()
+    except DatabaseUnreachable:
+        raise
+    except Exception as error:
+        if not is_lost_connection(error):
+            raise
+        return retried(asked)
 
 
 def checked_selection(names: Collection[str]) -> list[str]:
