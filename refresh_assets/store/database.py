@@ -70,7 +70,9 @@ class Database:
 
         parts = conninfo.conninfo_to_dict(self.url)
         where = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', 'postgres')}"
-        lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("DETAIL", "HINT", "\t"))]
+        lines = [
+            line for line in str(error).splitlines() if line.strip() and not line.startswith(("DETAIL", "HINT", "\t"))
+        ]
         reason = lines[-1].strip() if lines else type(error).__name__
         password = str(parts.get("password") or "")
         if password and password in reason:
