@@ -1,7 +1,7 @@
 """Dagster's front door: what there is, put together.
 
-Here: assets, the job, its schedule and sensor, resources. Not here: any of them (assets/, automation/). Assets are found
-by loading the package, so a new one needs no line here."""
+Here: assets, their checks, the jobs, schedule and sensor, resources. Not here: any of them (assets/, automation/). Assets
+and checks are found by loading the package, so a new one needs no line here."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def build_defs() -> dg.Definitions:
     refresh.at_record(telemetry.record)
     return dg.Definitions(
         assets=dg.load_assets_from_package_module(assets, include_specs=True),
+        asset_checks=dg.load_asset_checks_from_package_module(assets),
         jobs=[portfolio_refresh_job, onboard_portfolio_job],
         schedules=[portfolio_refresh_schedule],
         sensors=[symbol_batch_sensor],
@@ -39,7 +40,8 @@ portfolio_refresh_job = dg.define_asset_job(
 
 onboard_portfolio_job = dg.define_asset_job(
     refresh.ONBOARDING_JOB,
-    selection=dg.AssetSelection.groups(refresh.GROUP),
+    # What the night promises of whole days is not asked again for one portfolio's rows.
+    selection=dg.AssetSelection.groups(refresh.GROUP).without_checks(),
     executor_def=dg.in_process_executor,
     description="One new portfolio's rows, on the days that the night has done; every other row stays as it is. Run config:"
     " `resources: {refresh: {config: {portfolio: uuid or exact name}}}`.",

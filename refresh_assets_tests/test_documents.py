@@ -99,3 +99,12 @@ def _modules(node: ast.AST) -> list[str]:
     if isinstance(node, ast.ImportFrom) and node.module:
         return [node.module]
     return []
+
+
+def test_each_test_that_the_promises_name_is_there() -> None:
+    """docs/promises.md would else say more than is shown."""
+    page = (ROOT / "docs" / "promises.md").read_text()
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", page)
+    assert len(named) > 30
+    for file, name in named:
+        assert f"def {name}(" in (ROOT / "refresh_assets_tests" / file).read_text(), f"{file}::{name}"

@@ -224,7 +224,12 @@ def _trimmed(limbs: Ints) -> Ints:
 
 def _joined(limbs: npt.NDArray[np.int64]) -> Objects:
     """(L, N) limbs, carried or not -> (N,) Python integers."""
-    total = np.zeros(limbs.shape[1], dtype=object)
-    for limb in limbs[::-1]:
-        total = total * (1 << LIMB_BITS) + limb.astype(object)
+    carried = _carried(limbs)
+    total = carried[-1].astype(object)
+    # Two limbs at a time are still a machine's integer: half as many steps of Python's own.
+    for low in range(len(carried) - 3, -1, -2):
+        pair = (carried[low + 1] << LIMB_BITS) | carried[low]
+        total = total * (1 << 2 * LIMB_BITS) + pair.astype(object)
+    if len(carried) % 2 == 0:
+        total = total * (1 << LIMB_BITS) + carried[0].astype(object)
     return total

@@ -1,0 +1,218 @@
+"""What the night promises, asked of its tables after each run.
+
+Here: the checks as Dagster knows them, which days a run covers, a table of days for people. Not here: what is asked of the
+tables (store/checks.py).
+
+All checks are one step without partitions: a check with partitions stays "planned" for ever in a run over a range, and a
+step each would cost more than all that is asked (as it is, Dagster takes some 25 ms to write one result down). None is
+blocking: the rows are committed by then, and a blocking check would only stop what comes after it, for every day of the
+range."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
+from functools import partial
+
+import dagster as dg
+
+from refresh_assets.assets.partitions import trading_days
+from refresh_assets.calendar import TradingCalendar
+from refresh_assets.settings import load
+from refresh_assets.store.checks import (
+    CORRELATIONS,
+    COVERAGE,
+    GROSS,
+    IMPACTS,
+    LATER,
+    Finding,
+    findings,
+    freshness,
+)
+from refresh_assets.store.database import Database, retried
+from refresh_assets.store.extras import latest_complete_day
+from refresh_assets.store.schema_names import DAY_TABLES
+
+COVERAGE_WARNING = 0.80  # of a day's exposures: as few as a half-loaded night has prices (REFRESH_MIN_PRICE_COVERAGE)
+EVERYONE, FRESH = "everyone_accounted_for", "latest_day_complete"
+WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One check: the table it stands at, its name, what it asks store/checks.py for, how grave it is if it fails."""
+
+    table: str
+    name: str
+    asks: tuple[str, ...]
+    description: str
+    severity: dg.AssetCheckSeverity = ERROR
+
+
+PROMISES = (
+    Promise(
+        "portfolio_snapshots",
+        EVERYONE,
+        tuple(DAY_TABLES),
+        "Every portfolio due on the day has, in each of the four tables, rows or an exception that says why not.",
+        WARN,
+    ),
+    Promise(
+        "portfolio_snapshots",
+        "nothing_dated_later",
+        (LATER,),
+        "No mark of a day is a later day's close, no exposure rests on another day's betas, no row is dated later than the"
+        " last close.",
+    ),
+    Promise(
+        "correlation_calculations",
+        "correlations_in_bounds",
+        (CORRELATIONS,),
+        "Correlations lie within [-1, 1], and n symbols have n(n-1)/2 of them.",
+    ),
+    Promise(
+        "factor_exposures",
+        "gross_equals_snapshots",
+        (GROSS,),
+        "The PUBLIC gross exposure behind the exposures is one figure a portfolio, not above its snapshot's gross exposure,"
+        " and equal to it where a book holds nothing but PUBLIC positions.",
+    ),
+    Promise(
+        "factor_exposures",
+        "coverage",
+        (COVERAGE,),
+        f"Coverage lies within [0, 1], and is 0 where an exposure is unknown; on the day's average it is"
+        f" {COVERAGE_WARNING:.0%} or more (less: a warning).",
+    ),
+    Promise(
+        "stress_test_results",
+        "impacts_add_up",
+        (IMPACTS,),
+        "The P&L by factor adds up to the stress results, with the cap as a line of its own.",
+    ),
+    Promise(
+        "stress_test_results",
+        FRESH,
+        (),
+        "The latest trading day whose symbol batch is complete is complete in every table.",
+        WARN,
+    ),
+)
+_BY_KEY = {dg.AssetCheckKey(dg.AssetKey(one.table), one.name): one for one in PROMISES}
+
+
+@dg.multi_asset_check(
+    name="night_checks",
+    specs=[dg.AssetCheckSpec(one.name, asset=one.table, description=one.description) for one in PROMISES],
+    can_subset=True,
+)
+def night_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+    """What stands in the tables for the days of the run; alone, and without a day: for the latest complete one."""
+    chosen = [_BY_KEY[key] for key in sorted(context.selected_asset_check_keys, key=str)]
+    try:
+        results = retried(partial(checked, context.run.tags, chosen, datetime.now(UTC)))
+    except Exception as error:  # the rows are committed: a question that cannot be asked must not turn the night red
+        results = [(one, not_asked(one, error)) for one in chosen]
+    for one, result in results:
+        if not result.passed:
+            context.log.warning(f"{one.table}, {one.name}: {result.description}")
+        yield result
+
+
+def checked(
+    tags: Mapping[str, str], promises: Sequence[Promise], now: datetime
+) -> list[tuple[Promise, dg.AssetCheckResult]]:
+    """The result of each promise, over the days that a run's tags name."""
+    settings = load()
+    calendar = TradingCalendar(settings.extra_closures)
+    effective = calendar.effective_date(now)
+    asks = {asked for one in promises for asked in one.asks}
+    with Database.of(settings).connect() as connection:
+        days = days_of_run(tags, calendar, now, lambda: latest_complete_day(connection))
+        connection.commit()
+        found = findings(connection, calendar, days, asks, effective)
+        fresh = freshness(connection, calendar, effective)
+    results = []
+    for one in promises:
+        of_days = sorted((finding for asked in one.asks for finding in found[asked]), key=lambda finding: finding.day)
+        results.append((one, fresh_result(one, *fresh) if one.name == FRESH else result_of(one, of_days)))
+    return results
+
+
+def not_asked(promise: Promise, error: Exception) -> dg.AssetCheckResult:
+    """A promise that the database could not be asked about."""
+    return dg.AssetCheckResult(
+        passed=False,
+        asset_key=promise.table,
+        check_name=promise.name,
+        severity=WARN,
+        description=f"could not be asked: {type(error).__name__}: {' '.join(str(error).split())}",
+    )
+
+
+def days_of_run(
+    tags: Mapping[str, str], calendar: TradingCalendar, now: datetime, latest: Callable[[], date | None]
+) -> list[date]:
+    """The trading days of the partitions that a run is for; `latest` says which day one without partitions is for."""
+    single = tags.get("dagster/partition")
+    first = tags.get("dagster/asset_partition_range_start", single)
+    last = tags.get("dagster/asset_partition_range_end", single)
+    if first is None or last is None:
+        day = latest()
+        return [] if day is None else [day]
+    every = calendar.days(date.fromisoformat(first), date.fromisoformat(last))
+    return trading_days([day.isoformat() for day in every], calendar, now)
+
+
+def result_of(promise: Promise, found: Sequence[Finding]) -> dg.AssetCheckResult:
+    """One result a run, with a row a day (and table, where it is asked of each)."""
+    wrong = [one for one in found if one.wrong]
+    low = [
+        replace(one, example=f"mean coverage {one.measure:.1%}, below {COVERAGE_WARNING:.0%}")
+        for one in found
+        if COVERAGE in promise.asks and not one.wrong and one.measure is not None and one.measure < COVERAGE_WARNING
+    ]
+    failing = wrong or low
+    words = f"{len({one.day for one in found})} days looked at, nothing found"
+    if failing:
+        first, days = failing[0], len({one.day for one in (*wrong, *low)})
+        where = f"{first.day}, {first.table or promise.table}, {first.wrong} wrong"
+        words = f"{days} of {len({one.day for one in found})} days; the first, {where}: {first.example}"
+    return dg.AssetCheckResult(
+        passed=not failing,
+        asset_key=promise.table,
+        check_name=promise.name,
+        severity=promise.severity if wrong else WARN,
+        description=words,
+        metadata={
+            "days": dg.MetadataValue.md(table_of_days(promise, found)),
+            "looked_at": sum(one.looked_at for one in found),
+            "wrong": sum(one.wrong for one in found),
+        },
+    )
+
+
+def fresh_result(promise: Promise, ready: date | None, complete: date | None) -> dg.AssetCheckResult:
+    """Whether the latest day that is ready is complete."""
+    passed = ready is None or (complete is not None and complete >= ready)
+    return dg.AssetCheckResult(
+        passed=passed,
+        asset_key=promise.table,
+        check_name=promise.name,
+        severity=promise.severity,
+        description=f"the latest day that is ready is {ready or 'none'}, the latest complete one {complete or 'none'}"
+        + ("" if passed else ". Mend: refresh-assets run"),
+        metadata={"latest_ready": str(ready), "latest_complete": str(complete)},
+    )
+
+
+def table_of_days(promise: Promise, found: Sequence[Finding]) -> str:
+    """Markdown: day, table, how much was looked at, how much of it is wrong, the first of it."""
+    lines = [
+        "| day | table | looked at | wrong | due, or mean coverage | the first, or a note |",
+        "|---|---|---|---|---|---|",
+    ]
+    for one in found:
+        measure = "" if one.measure is None else f"{one.measure:.4g}" if one.measure <= 1 else f"{one.measure:.0f}"
+        table = one.table or promise.table
+        lines.append(f"| {one.day} | {table} | {one.looked_at} | {one.wrong} | {measure} | {one.example} |")
+    return "\n".join(lines)

@@ -1,0 +1,340 @@
+"""The checks of the night: each passes on a good night and fails, by name and day, on a table that somebody tampered with.
+
+Here: real Dagster runs, the evaluations that they leave in the instance. Not here: how the figures come about (core/), who
+is due (store/test_expected.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster import DagsterEventType
+
+from refresh_assets.assets.checks import PROMISES
+from refresh_assets.automation.launch import ALL, Outcome, range_tags, run_days
+from refresh_assets.definitions import defs
+from refresh_assets.settings import load
+from refresh_assets.store.database import Database
+from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets_tests import worlds
+from refresh_assets_tests.conftest import new_database
+from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, execute, insert, portfolio, position, uid
+
+ALONE = dg.Definitions.merge(
+    defs, dg.Definitions(jobs=[dg.define_asset_job("checks_alone", selection=dg.AssetSelection.all_asset_checks())])
+).resolve_job_def("checks_alone")
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+EVERY = {(one.table, one.name) for one in PROMISES}
+Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
+
+
+def platform(database: Database) -> None:
+    """Three portfolios and a fourth that is all PUBLIC; a beta by which the third's loss is capped."""
+    worlds.three_portfolios(database)
+    insert(database, "portfolios", portfolio(4))
+    insert(database, "positions", position(41, 4, "AAA", 10), position(42, 4, "BBB", -20))
+    (market,) = execute(database, "select id from factor_definitions where name = 'Market'")[0]
+    beta = {"symbol": "CCC", "factor_id": market, "beta_value": 4}
+    insert(database, "symbol_factor_exposures", *({**beta, "calculation_date": day} for day in (BEFORE, DAY)))
+
+
+@pytest.fixture(scope="module")
+def good_nights(server_url: str, initialised_template: str) -> Iterator[str]:
+    """The name of a database with two good nights."""
+    with new_database(server_url, initialised_template) as (name, url):
+        platform(Database(url))
+        worlds.run(Database(url), BEFORE, DAY)
+        yield name
+
+
+@pytest.fixture
+def after_two_nights(server_url: str, good_nights: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
+    """Two good nights in a database of its own, to which the environment's settings point."""
+    with new_database(server_url, good_nights) as (_, url):
+        monkeypatch.setenv("REFRESH_DATABASE_URL", url)
+        yield Database(url)
+
+
+@pytest.fixture
+def home(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Database:
+    """The platform before its first night, and a Dagster instance that keeps what runs leave."""
+    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    monkeypatch.setenv("REFRESH_DATABASE_URL", database.url)
+    platform(database)
+    return database
+
+
+def evaluations(instance: dg.DagsterInstance, run_id: str) -> Evaluations:
+    """What the checks of a run said; fails where one said it twice."""
+    records = instance.get_records_for_run(run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION).records
+    found: Evaluations = {}
+    for record in records:
+        event = record.event_log_entry.dagster_event
+        assert event is not None
+        one = event.asset_check_evaluation_data
+        key = one.asset_key.to_user_string(), one.check_name
+        assert key not in found
+        found[key] = one
+    return found
+
+
+def launched(*days: date, **arguments: object) -> tuple[Outcome, Evaluations]:
+    """A run as the command makes it, and what its checks said."""
+    (outcome,) = run_days(load(), list(days), ALL, **arguments)  # type: ignore[arg-type]
+    with dg.DagsterInstance.get() as instance:
+        return outcome, evaluations(instance, outcome.run_id)
+
+
+def checked(*days: date) -> Evaluations:
+    """The checks alone: on some days, or without a day."""
+    tags = range_tags(days) if days else None
+    with dg.DagsterInstance.ephemeral(settings={"telemetry": {"enabled": False}}) as instance:
+        result = ALONE.execute_in_process(instance=instance, tags=tags, run_config=QUIET)
+        assert result.success
+        return evaluations(instance, result.run_id)
+
+
+def failed(found: Evaluations) -> set[tuple[str, str]]:
+    return {key for key, one in found.items() if not one.passed}
+
+
+def days_shown(one: dg.AssetCheckEvaluation) -> list[str]:
+    """The first column of its table of days, each once."""
+    lines = str(one.metadata["days"].value).splitlines()[2:]
+    return list(dict.fromkeys(line.split("|")[1].strip() for line in lines))
+
+
+def test_every_check_passes_on_a_good_range_with_one_result_and_a_row_a_day(home: Database) -> None:
+    """Two days in one run: each check says one thing, of both days; a capped loss is among what adds up."""
+    outcome, found = launched(BEFORE, DAY)
+
+    assert outcome.success
+    assert set(found) == EVERY
+    assert failed(found) == set()
+    for key, one in found.items():
+        if key[1] != "latest_day_complete":
+            assert days_shown(one) == [BEFORE.isoformat(), DAY.isoformat()]
+            assert one.metadata["looked_at"] != dg.MetadataValue.int(0), key
+    assert execute(home, "select distinct portfolio_id from stress_test_results where is_capped") == [
+        (uid("portfolio", 3),)
+    ]
+
+
+@pytest.mark.usefixtures("home")
+def test_after_a_range_the_latest_record_of_each_check_is_its_result() -> None:
+    """Not a plan for a day of it: what Dagster's UI would show as still to come, for ever."""
+    outcome, _ = launched(BEFORE, DAY)
+
+    with dg.DagsterInstance.get() as instance:
+        keys = [dg.AssetCheckKey(dg.AssetKey(table), name) for table, name in sorted(EVERY)]
+        summaries = instance.event_log_storage.get_asset_check_summary_records(keys)
+        states = {key: summaries[key].last_check_execution_record for key in keys}
+    assert {str(one.status.value) for one in states.values() if one is not None} == {"SUCCEEDED"}
+    assert {one.run_id for one in states.values() if one is not None} == {outcome.run_id}
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_of_some_assets_asks_their_checks_alone() -> None:
+    """`run --select`: what others promise is not asked again, and an asset without checks has none."""
+    launched(DAY)
+
+    outcome, found = launched(DAY, select=["portfolio_snapshots"])
+    view, none = launched(DAY, select=["pairwise_correlations"])
+
+    assert outcome.success
+    assert view.success
+    assert {table for table, _ in found} == {"portfolio_snapshots"}
+    assert failed(found) | set(none) == set()
+
+
+def test_a_check_that_fails_does_not_fail_the_run(home: Database) -> None:
+    """The rows are committed: the run is a success, and the warning stands in the instance."""
+    latest = CALENDAR.effective_date(datetime.now(UTC))
+    insert(home, "market_data_cache", {"symbol": "AAA", "date": latest, "close_price": 60})
+    insert(home, "batch_run_tracking", *worlds.batch(latest))
+
+    outcome, found = launched(DAY)
+
+    assert (outcome.success, outcome.error) == (True, None)
+    assert failed(found) == {("stress_test_results", "latest_day_complete")}
+    one = found["stress_test_results", "latest_day_complete"]
+    assert one.severity == dg.AssetCheckSeverity.WARN
+    assert one.description == (
+        f"the latest day that is ready is {latest}, the latest complete one {DAY}. Mend: refresh-assets run"
+    )
+
+
+def test_onboarding_asks_no_check() -> None:
+    """One portfolio's rows are added: what is promised of whole days is not asked for each."""
+    nodes = {node.name for node in defs.resolve_job_def("onboard_portfolio").nodes}
+    assert "night_checks" not in nodes
+    assert "night_checks" in {node.name for node in defs.resolve_job_def("portfolio_refresh").nodes}
+
+
+def test_no_check_is_blocking_or_has_partitions() -> None:
+    """A blocking one would stop a whole range, one with partitions would stay planned for ever."""
+    graph = defs.resolve_asset_graph()
+    assert {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys} == EVERY
+    assert not any(graph.get(key).blocking or graph.get(key).partitions_def for key in graph.asset_check_keys)
+
+
+@pytest.mark.usefixtures("after_two_nights")
+def test_checks_alone_look_at_the_latest_complete_day() -> None:
+    """As a person who executes them in the UI: without a day."""
+    found = checked()
+    assert failed(found) == set()
+    assert days_shown(found["stress_test_results", "impacts_add_up"]) == [DAY.isoformat()]
+
+
+def test_checks_of_a_platform_without_a_night_pass(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing to promise yet."""
+    monkeypatch.setenv("REFRESH_DATABASE_URL", database.url)
+    assert failed(checked()) == set()
+
+
+ONE, THREE, FOUR = (str(uid("portfolio", number)) for number in (1, 3, 4))
+DAY_OF_1 = f"calculation_date = '{DAY}' and portfolio_id = '{ONE}'"
+A_FACTOR = "factor_id = (select id from factor_definitions where name = 'Value')"
+A_SCENARIO = "scenario_id = 'market_up_5'"
+
+
+def stress(change: str) -> str:
+    return f"update stress_test_results set {change} where {DAY_OF_1} and {A_SCENARIO}"
+
+
+def exposure(change: str) -> str:
+    return f"update factor_exposures set {change} where {DAY_OF_1} and {A_FACTOR}"
+
+
+def correlation(change: str) -> str:
+    return f"update correlation_calculations set {change} where {DAY_OF_1}"
+
+
+TAMPERED = {
+    ("portfolio_snapshots", "everyone_accounted_for"): {
+        "a snapshot is gone": (
+            f"delete from portfolio_snapshots where snapshot_date = '{DAY}' and portfolio_id = '{THREE}'",
+            "4 portfolios are due, 3 have rows or an exception that says why not; 3 rows stand there, the night wrote 4",
+        ),
+        "one owner's rows are another's": (
+            f"update portfolio_snapshots set portfolio_id = gen_random_uuid() where portfolio_id = '{THREE}'",
+            "4 portfolios are due, 4 have rows",
+        ),
+        "the exception that says why a book has no correlations is gone": (
+            "delete from refresh_exceptions where code = 'too_few_symbols'",
+            "4 portfolios are due, 3 have rows",
+        ),
+        "one factor of one book is gone": (
+            f"delete from factor_exposures where {DAY_OF_1} and {A_FACTOR}",
+            "47 rows stand there, the night wrote 48",
+        ),
+        "one book's stress results are gone": (
+            f"delete from stress_test_results where {DAY_OF_1}",
+            "4 portfolios are due, 3 have rows",
+        ),
+    },
+    ("portfolio_snapshots", "nothing_dated_later"): {
+        "a mark is the next day's close": (
+            "insert into market_data_cache values ('AAA', '2026-03-16', 71.5);"
+            f"update refresh_marks set close_price = 71.50 where symbol = 'AAA' and calculation_date = '{DAY}'",
+            "the mark of AAA is a later close",
+        ),
+        "the day's betas are another day's": (
+            f"update symbol_factor_exposures set calculation_date = '2026-03-16' where calculation_date = '{DAY}'",
+            "exposures rest on betas of another day",
+        ),
+        "a row is of a day to come": (
+            f"update refresh_exceptions set calculation_date = current_date + 9 where calculation_date = '{BEFORE}'",
+            "a row is dated later than the last close",
+        ),
+    },
+    ("correlation_calculations", "correlations_in_bounds"): {
+        "a correlation beyond 1": (correlation("correlations[1] = 1.0001"), ONE),
+        "a correlation that is no number": (correlation("correlations[2] = 'NaN'"), ONE),
+        "a pair too few": (correlation("data_points = data_points[2:]"), ONE),
+    },
+    ("factor_exposures", "gross_equals_snapshots"): {
+        "a gross exposure below its stocks'": (
+            f"update portfolio_snapshots set gross_exposure = gross_exposure / 20 where portfolio_id = '{ONE}'",
+            ONE,
+        ),
+        "a PUBLIC book's gross exposure by two cents": (
+            f"update portfolio_snapshots set gross_exposure = gross_exposure + 0.02 where portfolio_id = '{FOUR}'",
+            FOUR,
+        ),
+        "one factor's fraction of gross": (exposure("exposure_value = exposure_value * 1.01"), ONE),
+    },
+    ("factor_exposures", "coverage"): {
+        "a coverage above 1": (exposure("coverage = 1.01"), ONE),
+        "a coverage of what is unknown": (exposure("exposure_dollar = null"), ONE),
+        "half of the betas": (
+            f"update factor_exposures set coverage = 0.5 where calculation_date = '{DAY}'",
+            "mean coverage 50.0%, below 80%",
+        ),
+    },
+    ("stress_test_results", "impacts_add_up"): {
+        "a direct loss by three cents": (
+            stress("direct_pnl = direct_pnl - 0.03, correlation_effect = correlated_pnl - (direct_pnl - 0.03)"),
+            ONE,
+        ),
+        "two scenarios exchanged": (
+            "update stress_test_results r set direct_pnl = o.direct_pnl, correlated_pnl = o.correlated_pnl,"
+            " correlation_effect = o.correlation_effect from (select * from stress_test_results) o"
+            f" where r.portfolio_id = '{ONE}' and (o.calculation_date, o.portfolio_id) = (r.calculation_date, r.portfolio_id)"
+            " and (r.scenario_id, o.scenario_id) in (('market_up_5', 'market_up_10'), ('market_up_10', 'market_up_5'))",
+            ONE,
+        ),
+        "a correlated loss unknown": (stress("correlated_pnl = null, correlation_effect = null"), ONE),
+        "the effect is not the difference": (stress("correlation_effect = 0"), ONE),
+        "a shock that was not applied": (
+            f"update stress_factor_shocks set shock = shock * 1.01 where {A_SCENARIO} and shock is not null",
+            ONE,
+        ),
+        "a cap above 99 % of gross": (
+            "update stress_test_results set direct_pnl = direct_pnl + 1, correlation_effect = correlated_pnl - direct_pnl - 1"
+            f" where is_capped and calculation_date = '{DAY}'",
+            THREE,
+        ),
+        "a cap that nobody needs": (stress("is_capped = true"), ONE),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "statement", "words"),
+    [pytest.param(key, *case, id=name) for key, cases in TAMPERED.items() for name, case in cases.items()],
+)
+def test_a_table_that_was_tampered_with_is_found_out(
+    after_two_nights: Database, key: tuple[str, str], statement: str, words: str
+) -> None:
+    """By the check that promises it, with the day and the portfolio or row at fault, as grave as it is."""
+    for one in statement.split(";"):
+        ((changed,),) = execute(after_two_nights, f"with t as ({one} returning 1) select count(*) from t")
+        assert changed
+
+    found = checked(BEFORE, DAY)
+
+    assert not found[key].passed
+    assert words in str(found[key].description)
+    assert words in str(found[key].metadata["days"].value) or "coverage" in words
+    is_warning = key[1] == "everyone_accounted_for" or "coverage" in words
+    assert (found[key].severity == dg.AssetCheckSeverity.WARN) is is_warning
+
+
+def test_a_day_without_a_close_breaks_no_promise(after_two_nights: Database) -> None:
+    """It is skipped, and the table of days says so."""
+    skipped = CALENDAR.next_on_or_after(date(2026, 3, 16))
+    row = "insert into refresh_days values (%s, %s, 'skipped', 0, 0, 0, 0, 0, '', '{}', 'run', '1', now())"
+    for table in DAY_TABLES:
+        execute(after_two_nights, row, skipped, table)
+
+    found = checked(DAY, skipped)
+
+    assert failed(found) == set()
+    assert f"| {skipped} | factor_exposures | 0 | 0 | 4 | skipped: not one close |" in str(
+        found["portfolio_snapshots", "everyone_accounted_for"].metadata["days"].value
+    )
