@@ -31,17 +31,17 @@ def test_an_error_between_two_chunks_ends_the_write_and_frees_the_claim(
         run(database)
     before = table_rows(database, "portfolio_snapshots")
     with closing(worlds.night(database, chunk_portfolios=1, run_id="stopped")) as night:
-        done = 0
+        asked = 0
 
         def compute(valued: ValuedBook) -> Part:
-            nonlocal done
-            if done == 1:
+            nonlocal asked
+            asked += 1
+            if asked == 2:
                 if cut:
                     while not execute(database, WRITERS):  # computed ahead: the first chunk is on its way
                         pass
                     execute(database, f"select pg_terminate_backend(pid, 5000) from ({WRITERS}) writers")
                 raise psycopg.OperationalError("the connection that reads is lost")
-            done += 1
             result = snapshots(valued.book, night.inputs.prices)
             return Part(snapshot_rows(day_number(DAY), result), result.portfolio_id, result.omissions)
 
