@@ -16,7 +16,7 @@ demo: $(READY)        ## real nights on real prices, database included, in about
 	@$(BIN)/refresh-assets demo
 
 test: $(READY)        ## every promise, on a real PostgreSQL and a real Dagster
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 simulate: $(READY)        ## 20 seeded quarters of 63 nights: late, failed, half-loaded, killed; a line a seed, minutes each
 	@$(BIN)/python -W ignore -m refresh_assets_tests.simulation --seeds 20
