@@ -138,7 +138,7 @@ def test_everything_killed_at_once_heals_by_itself_once_it_is_up_again(
 ) -> None:
     """Webserver, daemon, code servers and worker, kill -9: nobody is left to notice but the sensor's next looks.
 
-    The run is reported as failed, with words, and repeated; nobody clicks, and nobody is woken."""
+    The run is reported as failed, with words, and its days are computed again; nobody clicks, and nobody is woken."""
     forget_range(platform)
     deployment.start_daemon()
     with held_claim(platform, "stress_test_results", MIDDLE):
@@ -154,14 +154,14 @@ def test_everything_killed_at_once_heals_by_itself_once_it_is_up_again(
     deployment.start_daemon()
     try:
         deployment.awaited("the death to be noticed", lambda: ended_as(deployment, run) == "FAILURE", 120)
-        deployment.awaited("the days to heal", lambda: set(complete_days(platform)) >= set(RANGE), 120)
+        # Mostly by Dagster's retry, within seconds; where its daemon missed the failure, by the gate after five minutes.
+        deployment.awaited("the days to heal", lambda: set(complete_days(platform)) >= set(RANGE), 420)
         deployment.awaited("every run to end", lambda: not unfinished_runs(deployment), 60)
     finally:
         stop_sensor(deployment)
     messages = [event.get("message") or "" for event in run_of(deployment, run)["eventConnection"]["events"]]
     assert [text for text in messages if text.startswith("The process of this run is gone: ")]
-    (retry,) = retries_of(deployment, run)
-    assert ended_as(deployment, retry) == "SUCCESS", deployment.logs()
+    assert all(ended_as(deployment, retry) == "SUCCESS" for retry in retries_of(deployment, run)), deployment.logs()
     with platform.connect() as connection:
         alerts = connection.execute("select * from refresh_alerts where day = any(%s)", [RANGE]).fetchall()
     assert alerts == []
