@@ -111,6 +111,8 @@ class Night:
         note of each part."""
         with written_day(self.database, day, table, self.run_id, self.missing_only) as writer:
             done = {one.tobytes() for one in writer.accounted()} if writer.adds else set()
+            if writer.adds and self.only_portfolio is None:
+                writer.due = self._due(day)
             failed: dict[str, Inputs] = {}
             for part in self._parts(day, table, done):
                 writer.add(part.rows, part.portfolios, part.omissions)
@@ -128,6 +130,11 @@ class Night:
             if besides is not None:
                 besides(writer.connection)
             return written
+
+    def _due(self, day: date) -> set[bytes]:
+        """Ids of the portfolios that hold something on the day, or sold it, or whose events leave nothing."""
+        books = (valued.book for valued in self.books(day))
+        return {one.tobytes() for book in books for ids in (book.portfolio_id, book.nothing_held) for one in ids}
 
     def _parts(self, day: date, table: str, done: set[bytes]) -> Iterator[Part]:
         """What the analytic gives for each chunk, of the portfolios that are not done."""

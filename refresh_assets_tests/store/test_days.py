@@ -198,3 +198,13 @@ def test_stretches_are_consecutive_trading_days_oldest_first() -> None:
     days = [NEXT, DAY, date(2026, 3, 10), date(2026, 3, 9)]
     assert stretches(days, WEEK) == [[date(2026, 3, 9), date(2026, 3, 10)], [DAY, NEXT]]
     assert stretches([], WEEK) == []
+
+
+def test_a_portfolio_deleted_back_to_before_the_day_does_not_keep_it_due_for_ever(world: Database) -> None:
+    """One run that adds nobody counts the day anew; the row that stands stays until a person restates the day."""
+    run(world)
+    execute(world, "update portfolios set deleted_at = %s where id = %s", BEFORE, uid("portfolio", 3))
+    assert status(world).state is State.DUE
+    run(world, missing_only=True, run_id="run-2")
+    assert status(world).state is State.COMPLETE
+    assert len(worlds.table_rows(world, "portfolio_snapshots")) == 3
