@@ -1,7 +1,7 @@
 """The product under a real Dagster deployment: webserver, daemon, code servers and run workers, asked over GraphQL.
 
-Here: what only they can show: a backfill, the sensor's own ticks, a run worker that is killed, everything killed at once. Not
-here: starting them (live.py), the figures (core/), each rule of the gate (test_gate.py)."""
+Here: what only they can show: a backfill, ticks of sensor and schedule, a run worker that is killed, everything killed at once.
+Not here: starting them (live.py), the figures (core/), each rule of the gate (test_gate.py)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
+from dagster._core.scheduler.instigation import InstigatorStatus, ScheduleInstigatorData
 
 from refresh_assets.automation.launch import range_tags
 from refresh_assets.calendar import TradingCalendar
@@ -107,9 +109,29 @@ def test_the_sensor_heals_a_hole_and_a_late_batch_by_itself(deployment: Deployme
         deployment.awaited("its runs to end", lambda: not unfinished_runs(deployment), 30)
     finally:
         stop_sensor(deployment)
-    runs = deployment.ask(SENSOR_RUNS)["runsOrError"]["results"]
+    runs = deployment.ask(RUNS_TAGGED, key="dagster/sensor_name", value=SENSOR["sensorName"])["runsOrError"]["results"]
     assert runs
     assert {run["status"] for run in runs} == {"SUCCESS"}
+
+
+def test_the_schedule_fires_for_an_evening_that_it_missed(
+    deployment: Deployment, platform: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turned on a week ago, as it were: the daemon fires it for the last evenings, and the first of them heals the hole."""
+    table, hole = "factor_exposures", DAYS[3]
+    with platform.connect() as connection:
+        connection.execute(f"delete from {table} where calculation_date = %s", [hole])
+        connection.execute("delete from refresh_days where calculation_date = %s and table_name = %s", [hole, table])
+    deployment.start_daemon()
+
+    turn_on_schedule(deployment, monkeypatch, datetime.now(UTC) - timedelta(days=7))
+    try:
+        deployment.awaited("the schedule to heal the hole", lambda: hole in complete_days(platform), 90)
+        deployment.awaited("its runs to end", lambda: not unfinished_runs(deployment), 30)
+    finally:
+        stop_schedule(deployment)
+    runs = deployment.ask(RUNS_TAGGED, key="dagster/schedule_name", value=SCHEDULE["scheduleName"])["runsOrError"]
+    assert [run["status"] for run in runs["results"]] == ["SUCCESS"]  # the evenings after it found nothing due
 
 
 def test_a_run_whose_worker_is_killed_is_noticed_and_tried_again(deployment: Deployment, platform: Database) -> None:
@@ -281,6 +303,18 @@ def stop_schedule(deployment: Deployment) -> None:
     assert stopped["scheduleState"]["status"] == "STOPPED", stopped
 
 
+def turn_on_schedule(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, since: datetime) -> None:
+    """As if it ran since an instant. GraphQL starts one from now on only, so Dagster's instance is told itself."""
+    for name, word in deployment.environment.items():
+        if name.startswith(("REFRESH_", "DAGSTER_")):
+            monkeypatch.setenv(name, word)
+    with dg.DagsterInstance.get() as instance:
+        (state,) = (one for one in instance.all_instigator_state() if one.instigator_name == SCHEDULE["scheduleName"])
+        assert isinstance(state.instigator_data, ScheduleInstigatorData)
+        since_then = ScheduleInstigatorData(state.instigator_data.cron_schedule, since.timestamp())
+        instance.update_instigator_state(state.with_status(InstigatorStatus.RUNNING).with_data(since_then))
+
+
 LAUNCH_BACKFILL = """
 mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
@@ -297,8 +331,8 @@ query ($id: ID!) { runOrError(runId: $id) {
     ... on Run { status eventConnection { events { ... on MessageEvent { message } } } } } }"""
 RUNS = """
 query ($filter: RunsFilter) { runsOrError(filter: $filter) { ... on Runs { results { runId } } } }"""
-SENSOR_RUNS = """
-{ runsOrError(filter: {tags: [{key: "dagster/sensor_name", value: "symbol_batch_sensor"}]}) {
+RUNS_TAGGED = """
+query ($key: String!, $value: String!) { runsOrError(filter: {tags: [{key: $key, value: $value}]}) {
     ... on Runs { results { status } } } }"""
 SENSOR_STATE = """
 query ($selector: SensorSelector!) { sensorOrError(sensorSelector: $selector) {
