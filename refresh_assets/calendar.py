@@ -140,6 +140,26 @@ class TradingCalendar:
                 mend=f"take {self.previous(day)} or {self.next_on_or_after(day)}, the nearest trading days",
             )
 
+    def check_between(self, first: date, last: date, start: date, now: datetime) -> date:
+        """The effective trading date at an instant, if nothing from `first` to `last` lies outside what can be computed.
+
+        Args:
+            start: the first partition, REFRESH_START_DATE.
+
+        Raises:
+            DayRefused: `first` is before `start`, or `last` later than the effective trading date.
+        """
+        if first < start:
+            raise DayRefused(
+                f"{first} is before the first partition, {start}", "set REFRESH_START_DATE to an earlier day"
+            )
+        effective = self.effective_date(now)
+        if last > effective:
+            raise DayRefused(
+                f"{last} is later than the effective trading date {effective}", f"ask for {effective} or an earlier day"
+            )
+        return effective
+
 
 def _every_day(first: date, last: date) -> Iterable[date]:
     return (first + timedelta(days=offset) for offset in range((last - first).days + 1))

@@ -54,19 +54,11 @@ def checked_days(settings: Settings, first: date, last: date, now: datetime) -> 
     Raises DayRefused for a single day that is no trading day, for one before REFRESH_START_DATE or later than the
     effective trading date, and for a range without a trading day."""
     calendar = TradingCalendar(settings.extra_closures)
-    effective = calendar.effective_date(now)
     if first > last:
         raise UsageError(f"the range begins on {first} and ends before it, on {last}", "exchange --from and --to")
     if first == last:
         calendar.check(first)
-    if first < settings.start_date:
-        raise DayRefused(
-            f"{first} is before the first partition, {settings.start_date}", "set REFRESH_START_DATE to an earlier day"
-        )
-    if last > effective:
-        raise DayRefused(
-            f"{last} is later than the effective trading date {effective}", f"ask for {effective} or an earlier day"
-        )
+    calendar.check_between(first, last, settings.start_date, now)
     days = calendar.days(first, last)
     if not days:
         raise DayRefused(f"there is no trading day from {first} to {last}", "ask for a longer range")

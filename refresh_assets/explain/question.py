@@ -18,7 +18,7 @@ import numpy as np
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.core.valuation import is_listed
-from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO, DayRefused, UsageError
+from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO, UsageError
 from refresh_assets.explain import correlation, exposure, snapshot, stored, stress
 from refresh_assets.explain.answer import Computed, Explanation, Figure, Sheet
 from refresh_assets.explain.betas import day_betas
@@ -110,7 +110,8 @@ def explain_each(settings: Settings, words: str, questions: Sequence[Question], 
     for one in questions:
         _check_question(one)
     calendar, day = TradingCalendar(settings.extra_closures), questions[0].day
-    _check_day(calendar, settings, day, now)
+    calendar.check(day)
+    calendar.check_between(day, day, settings.start_date, now)
     database = Database.of(settings)
     with database.connect() as connection:
         require_tables(connection, database)
@@ -157,19 +158,6 @@ def _check_question(question: Question) -> None:
 Answer = tuple[list[str], list[Sheet], list[Figure], dict[str, Any], Sequence[str]]
 """Sentences, sheets, figures, what was asked in the names that the tables use, inputs known to have changed."""
 Days = Mapping[str, tuple[str, Computed]]
-
-
-def _check_day(calendar: TradingCalendar, settings: Settings, day: date, now: datetime) -> None:
-    calendar.check(day)
-    if day < settings.start_date:
-        raise DayRefused(
-            f"{day} is before the first partition, {settings.start_date}", "set REFRESH_START_DATE to an earlier day"
-        )
-    effective = calendar.effective_date(now)
-    if day > effective:
-        raise DayRefused(
-            f"{day} is later than the effective trading date {effective}", f"ask for {effective} or an earlier day"
-        )
 
 
 def _computed(days: Days, table: str, day: date) -> Computed:

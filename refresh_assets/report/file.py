@@ -10,7 +10,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from refresh_assets.calendar import TradingCalendar
-from refresh_assets.errors import DayRefused, UsageError
+from refresh_assets.errors import UsageError
 from refresh_assets.report.book import book_page
 from refresh_assets.report.figures import read_book, read_night
 from refresh_assets.report.night import night_page
@@ -34,7 +34,8 @@ def write_report(settings: Settings, portfolio: str | None, day: date, folder: P
     if not folder.is_dir():
         raise UsageError(f"{folder} is {'no folder' if folder.exists() else 'not there'}", MEND)
     calendar = TradingCalendar(settings.extra_closures)
-    effective = _checked(calendar, settings, day, now)
+    calendar.check(day)
+    effective = calendar.check_between(day, day, settings.start_date, now)
     database = Database.of(settings)
     if portfolio is None:
         name, content = f"report-{day}.html", night_page(read_night(database, calendar, day, effective))
@@ -42,21 +43,6 @@ def write_report(settings: Settings, portfolio: str | None, day: date, folder: P
         book = read_book(database, calendar, portfolio, day, effective)
         name, content = f"report-{day}-{book.portfolio.id}.html", book_page(book)
     return _put(folder.resolve() / name, content)
-
-
-def _checked(calendar: TradingCalendar, settings: Settings, day: date, now: datetime) -> date:
-    """The effective trading date; raises DayRefused for a day that can have no figures."""
-    calendar.check(day)
-    if day < settings.start_date:
-        raise DayRefused(
-            f"{day} is before the first partition, {settings.start_date}", "set REFRESH_START_DATE to an earlier day"
-        )
-    effective = calendar.effective_date(now)
-    if day > effective:
-        raise DayRefused(
-            f"{day} is later than the effective trading date {effective}", f"ask for {effective} or an earlier day"
-        )
-    return effective
 
 
 def _put(path: Path, content: str) -> Path:
