@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from refresh_assets.store.days import DayStatus, LeftOut
+from refresh_assets.store.headlines import HIGHEST_PAIR, WORST_STRESS
 from refresh_assets.terminal import wide_console
 
 EXPLAIN = 'refresh-assets explain --demo "Harbor Long/Short" 2020-03-16'
@@ -21,19 +22,11 @@ EXPLAIN = 'refresh-assets explain --demo "Harbor Long/Short" 2020-03-16'
 def book_figures(connection: psycopg.Connection[Any], day: date) -> list[dict[str, Any]]:
     """A row a book: value, day P&L, its highest pair correlation, its worst stress, whether it is partial."""
     rows = connection.execute(
-        """
+        f"""
         select p.name, s.total_value, s.daily_pnl, s.daily_return, s.is_partial, s.position_count,
             pair.symbol_1 || ' ' || pair.symbol_2 as pair, pair.correlation_value, worst.scenario_id, worst.loss
         from portfolios p join portfolio_snapshots s on s.portfolio_id = p.id and s.snapshot_date = %(day)s
-        left join lateral (
-            select symbol_1, symbol_2, correlation_value from pairwise_correlations c
-            where c.portfolio_id = p.id and c.calculation_date = %(day)s and correlation_value is not null
-            order by correlation_value desc, symbol_1, symbol_2 limit 1
-        ) pair on true
-        left join lateral (
-            select scenario_id, least(direct_pnl, correlated_pnl) as loss from stress_test_results r
-            where r.portfolio_id = p.id and r.calculation_date = %(day)s order by loss nulls last, scenario_id limit 1
-        ) worst on true
+        {HIGHEST_PAIR} {WORST_STRESS}
         order by s.gross_exposure desc
         """,
         {"day": day},

@@ -20,6 +20,7 @@ from refresh_assets.explain.tables import require_tables
 from refresh_assets.explain.whose import find_any_portfolio
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import SYMBOL_BATCH, DayStatus, State, day_statuses
+from refresh_assets.store.headlines import HIGHEST_PAIR, WORST_STRESS
 from refresh_assets.store.onboarding import Portfolio
 from refresh_assets.store.read import DELETED, ENTRY, EXIT, events_source
 from refresh_assets.store.schema_names import DAY_TABLES
@@ -203,7 +204,7 @@ select count(*) as snapshots, count(*) filter (where is_partial) as partial, sum
     sum(pnl_legs_missing) as pnl_legs_missing
 from portfolio_snapshots where snapshot_date = %(day)s
 """
-LARGEST = """
+LARGEST = f"""
 with largest as materialized (
     select * from portfolio_snapshots where snapshot_date = %(day)s order by total_value desc, portfolio_id limit %(number)s
 )
@@ -211,15 +212,7 @@ select s.portfolio_id, (select name from portfolios p where p.id = s.portfolio_i
     s.daily_pnl, s.daily_return, s.gross_exposure, s.net_exposure, s.is_partial, s.positions_unpriced,
     pair.symbol_1, pair.symbol_2, pair.correlation_value, worst.scenario_id, worst.loss
 from largest s
-left join lateral (
-    select symbol_1, symbol_2, correlation_value from pairwise_correlations c
-    where c.portfolio_id = s.portfolio_id and c.calculation_date = %(day)s and correlation_value is not null
-    order by correlation_value desc, symbol_1, symbol_2 limit 1
-) pair on true
-left join lateral (
-    select scenario_id, least(direct_pnl, correlated_pnl) as loss from stress_test_results r
-    where r.portfolio_id = s.portfolio_id and r.calculation_date = %(day)s order by loss nulls last, scenario_id limit 1
-) worst on true
+{HIGHEST_PAIR} {WORST_STRESS}
 order by s.total_value desc, s.portfolio_id
 """
 LEFT_OUT = """
