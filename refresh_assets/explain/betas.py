@@ -63,7 +63,7 @@ def read_stored_betas(snapshot: Snapshot, symbols: list[str], factors: Factors, 
     # As arrays, so that the index on symbol and factor serves.
     rows = snapshot.fetch(
         f"""
-        select symbol, factor_id, beta_value::float8 as beta, r_squared::float8 as r_squared, observations, quality_flag,
+        select symbol, factor_id, beta_value::text as beta, r_squared::text as r_squared, observations, quality_flag,
             calculation_method as method from symbol_factor_exposures
         where calculation_date = {value("day", "date")} and beta_value is not null
         and symbol = any(array(select jsonb_array_elements_text({value("symbols", "jsonb")})))
@@ -76,17 +76,17 @@ def read_stored_betas(snapshot: Snapshot, symbols: list[str], factors: Factors, 
     column = {factor.id: number for number, factor in enumerate(factors)}
     for row in rows:
         place = code[row["symbol"]], column[row["factor_id"].bytes]
-        inline = row["method"] == INLINE
+        inline, number = row["method"] == INLINE, float(row["beta"])
         if not inline:
-            beta[place] = row["beta"] if place not in seen and abs(row["beta"]) <= LARGEST_BETA else np.nan
+            beta[place] = number if place not in seen and abs(number) <= LARGEST_BETA else np.nan
             seen.add(place)
         origins[place] = BetaOrigin(
             INLINE if inline else "stored",
             row["method"],
             row["observations"],
-            row["r_squared"],
+            None if row["r_squared"] is None else float(row["r_squared"]),
             "capped" in (row["quality_flag"] or ""),
-            row["beta"],
+            number,
         )
     return StoredBetas(beta, origins)
 
