@@ -132,9 +132,12 @@ class Night:
             return written
 
     def _due(self, day: date) -> set[bytes]:
-        """Ids of the portfolios that hold something on the day, or sold it, or whose events leave nothing."""
-        books = (valued.book for valued in self.books(day))
-        return {one.tobytes() for book in books for ids in (book.portfolio_id, book.nothing_held) for one in ids}
+        """Ids of the portfolios that hold something on the day, or sold it, or whose events leave nothing, or that fail."""
+        due = set[bytes]()
+        for chunk in range(self.inputs.chunks):
+            for found in self._isolated(chunk, self.inputs.ledger(chunk), day, _due_ids, None):
+                due |= found if isinstance(found, set) else {one.portfolio for one in found.omissions if one.portfolio}
+        return due
 
     def _parts(self, day: date, table: str, done: set[bytes]) -> Iterator[Part]:
         """What the analytic gives for each chunk, of the portfolios that are not done."""
@@ -355,6 +358,10 @@ def _make_room(kept: dict[Any, Any], most: int) -> None:
 
 def _digests(book: Book, names: digest.Hashes, prices: digest.Hashes, betas: digest.Hashes) -> dict[str, int]:
     return {**digest.book_digest(book, names), **digest.prices_digest(book, prices, betas)}
+
+
+def _due_ids(valued: ValuedBook) -> set[bytes]:
+    return {one.tobytes() for ids in (valued.book.portfolio_id, valued.book.nothing_held) for one in ids}
 
 
 def _public_codes(valued: ValuedBook) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
