@@ -12,6 +12,7 @@ from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
 from refresh_assets.core.correlations import correlations
+from refresh_assets.store.extras import pairs_of
 from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import correlation_rows
 from refresh_assets.store.write import Written
@@ -62,11 +63,5 @@ def write_correlations(night: Night, day: date) -> Written:
 def count_pairs(night: Night, day: date) -> dict[str, Any]:
     """Pairs of a day, and those with a correlation."""
     with night.database.connect() as connection:
-        row = connection.execute(
-            "select coalesce(sum(cardinality(data_points)), 0), coalesce(sum(cardinality(correlations)"
-            " - cardinality(array_positions(correlations, null))), 0)"
-            " from correlation_calculations where calculation_date = %s",
-            [day],
-        ).fetchone()
-    pairs, defined = row or (0, 0)
-    return {"pairs": int(pairs), "pairs_defined": int(defined), "dagster/partition_row_count": int(pairs)}
+        pairs, defined = pairs_of(connection, day)
+    return {"pairs": pairs, "pairs_defined": defined, "dagster/partition_row_count": pairs}

@@ -19,10 +19,11 @@ from refresh_assets.assets.night import Night
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.core.correlations import WINDOW_DAYS
-from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.errors import NoPrices
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database
+from refresh_assets.store.days import complete_days, standing_tables, stored_inputs
+from refresh_assets.store.portfolios import names_of
 from refresh_assets.store.restatement import Restatement
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.stale import PRICES, WINDOW, Budget, Stale, stale_days
@@ -71,7 +72,8 @@ def would_change(settings: Settings, days: Sequence[date], select: Collection[st
 
     Writers of the same day and table wait, as for any other writer; readers do not."""
     database = Database.of(settings)
-    standing = _standing_tables(database, days)
+    with database.connect() as connection:
+        standing = standing_tables(connection, days)
     wanted = {day: [table for table in DAY_TABLES if table in tables] for day, tables in standing.items()}
     if select:
         wanted = {day: [table for table in tables if table in select] for day, tables in wanted.items()}
@@ -89,7 +91,10 @@ def would_change(settings: Settings, days: Sequence[date], select: Collection[st
                 yield WouldChange(day, {}, {}, "not one close: what stands would stay")
                 continue
             found = {table: writers[table](night, day).restatement for table in wanted[day]}
-            yield WouldChange(day, found, _names(database, found.values()))
+            ids = {one.portfolio for one in found.values() if one is not None and one.portfolio is not None}
+            with database.connect() as connection:
+                names = names_of(connection, ids)
+            yield WouldChange(day, found, names)
 
 
 def look_at_day(settings: Settings, day: date) -> Stale:
@@ -97,22 +102,15 @@ def look_at_day(settings: Settings, day: date) -> Stale:
     database, calendar = Database.of(settings), TradingCalendar(settings.extra_closures)
     begin = calendar.previous(day - timedelta(days=WINDOW_DAYS))
     with database.connect() as connection:
-        window = connection.execute(
-            "select calculation_date from refresh_complete_days where calculation_date between %s and %s order by 1",
-            [begin, day],
-        ).fetchall()
-        stored = connection.execute(
-            "select inputs from refresh_days where calculation_date = %s and table_name = 'portfolio_snapshots'"
-            " and code_version = %s",
-            [day, CODE_VERSION],
-        ).fetchone()
+        window = complete_days(connection, begin, day)
+        stored = stored_inputs(connection, day)
     # Positions, valuations and betas come from the night itself, below.
-    found = stale_days(database, calendar, [row[0] for row in window], Budget(marks=10**12, positions=0))
+    found = stale_days(database, calendar, window, Budget(marks=10**12, positions=0))
     kinds = [PRICES] if PRICES in found.days.get(day, ()) else []
     if stored is not None:
         with closing(_night(settings, database, [day])) as night:
             now = night.digests(day)
-        differ = [kind for kind, value in now.items() if value != stored[0].get(kind)]
+        differ = [kind for kind, value in now.items() if value != stored.get(kind)]
         kinds += [WINDOW if kind == PRICES else kind for kind in differ if kind not in kinds]
     elif WINDOW in found.days.get(day, ()):
         kinds.append(WINDOW)
@@ -140,27 +138,6 @@ def _night(settings: Settings, database: Database, days: list[date]) -> Night:
         max_symbols=settings.correlation_max_symbols,
         min_price_coverage=settings.min_price_coverage,
     )
-
-
-def _standing_tables(database: Database, days: Sequence[date]) -> dict[date, set[str]]:
-    with database.connect() as connection:
-        rows = connection.execute(
-            "select calculation_date, table_name from refresh_days where calculation_date = any(%s)"
-            " and status = 'complete'",
-            [list(days)],
-        ).fetchall()
-    standing: dict[date, set[str]] = {}
-    for day, table in rows:
-        standing.setdefault(day, set()).add(table)
-    return standing
-
-
-def _names(database: Database, found: Collection[Restatement | None]) -> dict[str, str]:
-    """Names of the portfolios that changed most, by uuid."""
-    ids = sorted({one.portfolio for one in found if one is not None and one.portfolio is not None})
-    with database.connect() as connection:
-        rows = connection.execute("select id::text, name from portfolios where id = any(%s)", [ids]).fetchall()
-    return {one: name for one, name in rows if name}
 
 
 def _writers() -> dict[str, Write]:

@@ -13,7 +13,8 @@ from refresh_assets.automation.launch import MISSING, Outcome, run_days
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database
-from refresh_assets.store.onboarding import Portfolio, find_portfolio, first_day, plan_onboarding, rows_of
+from refresh_assets.store.onboarding import first_day, plan_onboarding, rows_of
+from refresh_assets.store.portfolios import Portfolio, find_portfolio
 from refresh_assets.store.provision import check_ours, check_platform
 
 

@@ -21,7 +21,7 @@ from refresh_assets.store import read, read_market
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.arrow import uuids
 from refresh_assets.store.database import Snapshot, value
-from refresh_assets.store.onboarding import Portfolio
+from refresh_assets.store.portfolios import Portfolio
 from refresh_assets.store.read import DELETED, STARTS, day_number
 
 HISTORY_DAYS = COVARIANCE_DAYS * 3 // 2

@@ -23,11 +23,11 @@ from refresh_assets.explain import correlation, exposure, snapshot, stored, stre
 from refresh_assets.explain.answer import Computed, Explanation, Figure, Sheet
 from refresh_assets.explain.betas import day_betas
 from refresh_assets.explain.evidence import Evidence, read_evidence
-from refresh_assets.explain.tables import require_tables
-from refresh_assets.explain.whose import find_any_portfolio
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.days import LeftOut
+from refresh_assets.store.portfolios import find_portfolio
+from refresh_assets.store.readable import require_tables
 
 TABLES = {
     "snapshot": (snapshot.TABLE,),
@@ -115,7 +115,7 @@ def explain_each(settings: Settings, words: str, questions: Sequence[Question], 
     database = Database.of(settings)
     with database.connect() as connection:
         require_tables(connection, database)
-        portfolio = find_any_portfolio(connection, words)
+        portfolio = find_portfolio(connection, words, deleted_too=True)
     with closing(database.snapshot()) as view:
         view.set(day=day, portfolio=portfolio.id)
         days = stored.read_days(view)

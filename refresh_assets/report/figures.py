@@ -16,13 +16,12 @@ from psycopg.rows import dict_row
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO, UsageError
-from refresh_assets.explain.tables import require_tables
-from refresh_assets.explain.whose import find_any_portfolio
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import SYMBOL_BATCH, DayStatus, State, day_statuses
 from refresh_assets.store.headlines import HIGHEST_PAIR, WORST_STRESS
-from refresh_assets.store.onboarding import Portfolio
+from refresh_assets.store.portfolios import Portfolio, find_portfolio
 from refresh_assets.store.read import DELETED, ENTRY, EXIT, events_source
+from refresh_assets.store.readable import require_tables
 from refresh_assets.store.schema_names import DAY_TABLES
 
 LARGEST_SHOWN = 200
@@ -122,7 +121,7 @@ def read_book(database: Database, calendar: TradingCalendar, words: str, day: da
 
     Raises UsageError for a portfolio that is unknown or has no row on the day, and as `read_night`."""
     with _moment(database) as connection:
-        portfolio = find_any_portfolio(connection, words)
+        portfolio = find_portfolio(connection, words, deleted_too=True)
         head = _head(connection, calendar, day, effective)
         key: dict[str, Any] = {"day": day, "portfolio": portfolio.id}
         snapshots = _rows(connection, HISTORY, first=calendar.nth_before(day, HISTORY_DAYS - 1), **key)

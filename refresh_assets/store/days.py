@@ -19,6 +19,7 @@ import numpy as np
 import psycopg
 
 from refresh_assets.calendar import TradingCalendar
+from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.schema_names import DAY_TABLES
 
@@ -136,6 +137,37 @@ def _stored_days(connection: psycopg.Connection[Any], first: date, last: date) -
     for day, table, *values in rows:
         stored.setdefault(day, {})[table] = dict(zip(names, values, strict=True))
     return stored
+
+
+def complete_days(connection: psycopg.Connection[Any], first: date, last: date) -> list[date]:
+    """Days from `first` to `last` on which every table is complete and of one set of inputs, ascending."""
+    rows = connection.execute(
+        "select calculation_date from refresh_complete_days where calculation_date between %s and %s order by 1",
+        [first, last],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def standing_tables(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[date, set[str]]:
+    """The tables that stand complete on each of some days; days without one are left out."""
+    rows = connection.execute(
+        "select calculation_date, table_name from refresh_days where calculation_date = any(%s) and status = 'complete'",
+        [list(days)],
+    ).fetchall()
+    standing: dict[date, set[str]] = {}
+    for day, table in rows:
+        standing.setdefault(day, set()).add(table)
+    return standing
+
+
+def stored_inputs(connection: psycopg.Connection[Any], day: date) -> dict[str, Any] | None:
+    """Digests of the inputs that a day's snapshots were computed from; None where this version of the figures did not."""
+    row = connection.execute(
+        "select inputs from refresh_days where calculation_date = %s and table_name = 'portfolio_snapshots'"
+        " and code_version = %s",
+        [day, CODE_VERSION],
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _tracked(connection: psycopg.Connection[Any], first: date, last: date) -> dict[date, str]:

@@ -111,6 +111,17 @@ def write_shocks(
                 copy.write_row((day, scenario, UUID(bytes=factor), shock, move, is_joint))
 
 
+def pairs_of(connection: psycopg.Connection[Any], day: date) -> tuple[int, int]:
+    """Pairs of symbols of a day, over all portfolios, and those that have a correlation."""
+    row = connection.execute(
+        "select coalesce(sum(cardinality(data_points)), 0), coalesce(sum(cardinality(correlations)"
+        " - cardinality(array_positions(correlations, null))), 0)"
+        " from correlation_calculations where calculation_date = %s",
+        [day],
+    ).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
 def latest_complete_day(connection: psycopg.Connection[Any]) -> date | None:
     """The latest day on which every table is complete, of one set of inputs."""
     row = connection.execute("select max(calculation_date) from refresh_complete_days").fetchone()

@@ -1,6 +1,6 @@
-"""One portfolio's first rows: who it is, from which day it exists, which days can take its rows.
+"""One portfolio's first rows: from which day it exists, which days can take its rows.
 
-Here: the lookup by uuid or name, the first day that an onboarded portfolio is given, the days that stand. Not here: running
+Here: the first day that an onboarded portfolio is given, the days that stand. Not here: who it is (portfolios.py), running
 them (automation/onboarding.py, assets/)."""
 
 from __future__ import annotations
@@ -16,24 +16,12 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
-from refresh_assets.errors import FAILURES, UsageError
+from refresh_assets.errors import FAILURES
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import State, day_statuses
 from refresh_assets.store.expected import expected_portfolios
-from refresh_assets.store.read import STARTS
+from refresh_assets.store.portfolios import Portfolio, find_portfolio
 from refresh_assets.store.schema_names import DAY_TABLES
-
-SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Portfolio:
-    """A portfolio of the platform; `start` is the first day on which it exists for the night."""
-
-    id: UUID
-    name: str | None
-    inception: date | None
-    start: date
 
 
 @dataclass(frozen=True)
@@ -43,31 +31,6 @@ class Onboarding:
     portfolio: Portfolio
     days: list[date]
     left_out: dict[date, str]
-
-
-def find_portfolio(connection: psycopg.Connection[Any], words: str) -> Portfolio:
-    """The portfolio of a uuid or of an exact name.
-
-    Raises UsageError for one that is unknown, deleted, or shares its name."""
-    try:
-        chosen = UUID(words)
-    except ValueError:
-        chosen = None
-    rows = connection.execute(
-        "select f.id, f.name, case when f.inception_date is not null then"
-        f" least(greatest(f.inception_date, date '1900-01-01'), date '9999-12-31') end, {STARTS} from portfolios f"
-        " where (f.id = %s or f.name = %s) and f.deleted_at is null order by f.id",
-        [chosen, words],
-    ).fetchall()
-    rows = [row for row in rows if row[0] == chosen] or rows
-    if not rows:
-        raise UsageError(
-            f"there is no portfolio {words!r}", "give the uuid or the exact name of a portfolio that is not deleted"
-        )
-    if len(rows) > 1:
-        some = ", ".join(str(row[0]) for row in rows[:SHOWN]) + (", ..." if len(rows) > SHOWN else "")
-        raise UsageError(f"{len(rows)} portfolios are named {words!r}", f"give the uuid of one: {some}")
-    return Portfolio(*rows[0])
 
 
 def grant_first_day(
