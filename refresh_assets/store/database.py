@@ -84,6 +84,7 @@ class Database:
 
 
 APPLICATION = "refresh-assets"
+NO_SUCH_SNAPSHOT = {"42704", "22023"}  # undefined_object; before PostgreSQL 16 invalid_parameter_value
 SNAPSHOT_ID = re.compile(r"[0-9A-F]+-[0-9A-F]+-[0-9]+")
 
 
@@ -104,11 +105,25 @@ class Snapshot:
         self._begin(connection, database.search_path)
 
     def beside(self) -> Snapshot:
-        """A second connection that sees the same moment, so that two threads can read at once."""
+        """A second connection that sees the same moment, so that two threads can read at once.
+
+        Raises DatabaseUnreachable where this connection was lost before the other one saw it."""
+        import adbc_driver_manager
+
         moment = self.fetch("select pg_export_snapshot() as moment")["moment"][0].as_py()
         connection = self._connection.adbc_clone()  # it knows the types already: a new one asks for them in 40 ms
         other = Snapshot.__new__(Snapshot)
-        other._begin(connection, self._search_path, moment)
+        try:
+            other._begin(connection, self._search_path, moment)
+        except (adbc_driver_manager.ProgrammingError, adbc_driver_manager.DataError) as error:
+            other.close()
+            if error.sqlstate not in NO_SUCH_SNAPSHOT:
+                raise
+            # The moment goes with the session that exported it, and with nothing else.
+            raise DatabaseUnreachable(
+                "The database ended the first of the night's two reading connections."
+                " Mend: none if it was restarted, the work is tried again; else look into the server's log."
+            ) from None
         return other
 
     def _begin(self, connection: Any, search_path: str, moment: str | None = None) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import adbc_driver_manager
 import psycopg
+import pyarrow as pa
 import pytest
 import stamina
 
 from refresh_assets.errors import DatabaseUnreachable
-from refresh_assets.store.database import Database, is_lost_connection, retried
+from refresh_assets.store.database import Database, Snapshot, is_lost_connection, retried
 from refresh_assets_tests.worlds import execute, insert, one, portfolio
 
 
@@ -176,3 +177,35 @@ def test_a_statement_that_was_cancelled_for_its_time_is_not_a_lost_connection(da
         with pytest.raises(psycopg.Error) as cancelled:
             connection.execute("select count(*) from generate_series(1, 1000000000)")
     assert not is_lost_connection(cancelled.value)
+
+
+@pytest.mark.usefixtures("without_waiting")
+def test_a_session_lost_before_the_one_beside_it_saw_its_moment_is_a_lost_connection(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terminated after it exported its snapshot, which goes with it; the second try succeeds."""
+    tries = []
+    fetch = Snapshot.fetch
+
+    def fetch_and_lose(view: Snapshot, query: str) -> pa.Table:
+        pid = fetch(view, "select pg_backend_pid() as pid").to_pylist()[0]["pid"]
+        found = fetch(view, query)
+        if "pg_export_snapshot" in query and len(tries) == 1:
+            execute(database, "select pg_terminate_backend(%s, 5000)", pid)
+        return found
+
+    def work() -> int:
+        tries.append(1)
+        view = database.snapshot()
+        try:
+            other = view.beside()
+            try:
+                return int(other.fetch("select 7 as x").to_pylist()[0]["x"])
+            finally:
+                other.close()
+        finally:
+            view.close()
+
+    monkeypatch.setattr(Snapshot, "fetch", fetch_and_lose)
+    assert retried(work) == 7
+    assert len(tries) == 2
