@@ -184,7 +184,7 @@ def test_a_session_lost_before_the_one_beside_it_saw_its_moment_is_a_lost_connec
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Terminated after it exported its snapshot, which goes with it; the second try succeeds."""
-    tries = []
+    tries: list[int] = []
     fetch = Snapshot.fetch
 
     def fetch_and_lose(view: Snapshot, query: str) -> pa.Table:
