@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -27,8 +29,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--nights", type=int, default=63, help="trading days of each")
+    parser.add_argument("--side-by-side", type=int, default=2, help="seeds at once")
     chosen = parser.parse_args()
-    failed = 0
     with tempfile.TemporaryDirectory(prefix="refresh-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         with embedded_postgres(Path(folder) / "pg", keep=False) as server:
@@ -38,13 +40,20 @@ def main() -> int:
                 connection.execute("select pg_reload_conf()")
             with new_database(server) as (template, url):
                 init(Database(url))
-                for seed in range(chosen.first, chosen.first + chosen.seeds):
-                    try:
-                        print(play_seed(server, template, seed, chosen.nights), flush=True)
-                    except (Difference, ProcessDied) as difference:
-                        failed += 1
-                        print(f"seed {seed}, {chosen.nights} nights: {difference}", flush=True)
-    return 1 if failed else 0
+                seeds = range(chosen.first, chosen.first + chosen.seeds)
+                with ThreadPoolExecutor(chosen.side_by_side) as pool:
+                    equal = list(pool.map(partial(_play, server, template, chosen.nights), seeds))
+    return 0 if all(equal) else 1
+
+
+def _play(server: str, template: str, nights: int, seed: int) -> bool:
+    """Print the seed's line; whether there is no difference."""
+    try:
+        print(play_seed(server, template, seed, nights), flush=True)
+    except (Difference, ProcessDied) as difference:
+        print(f"seed {seed}, {nights} nights: {difference}", flush=True)
+        return False
+    return True
 
 
 if __name__ == "__main__":
