@@ -232,7 +232,7 @@ def _book(
     new_row = np.full(len(rows.id), -1, dtype=np.int64)
     new_row[keep] = np.arange(len(keep))
     due_rows = np.flatnonzero(due)
-    portfolio = np.searchsorted(due_rows, rows.portfolio[keep])
+    portfolio = (np.cumsum(due) - 1)[rows.portfolio[keep]]
     value, undated = _valuation_as_of(ledger, keep, day)
     previous_value, _ = _valuation_as_of(ledger, keep, previous)
     events = ledger.events
@@ -260,7 +260,7 @@ def _book(
         sales=Sales(new_row[sold.position], sold.quantity, sold.price),
         wrong_dates=wrong_dates[keep],
         bad_events=np.unique(new_row[events.position[bad]]),
-        bad_valuations=np.unique(new_row[_bad_valuations(ledger, day)]),
+        bad_valuations=np.unique(new_row[_bad_valuations(ledger, day, previous)]),
     )
 
 
@@ -291,9 +291,15 @@ def _sales(ledger: Ledger, day: int, previous: int, allowed: Bools) -> Sales:
     return Sales(position, quantity, Decimals(price, state))
 
 
-def _bad_valuations(ledger: Ledger, day: int) -> Rows:
+def _bad_valuations(ledger: Ledger, day: int, previous: int) -> Rows:
+    """Positions with a value that cannot be read, unless a later one that can was already there on D'.
+
+    The ledger of a range of days holds older valuations than that of one day: what they say of a day is the same."""
     dated, undated = ledger.valuations, ledger.positions
-    bad = dated.position[(dated.as_of <= day) & ~dated.value.ok]
+    settled = np.full(len(undated.id), -NEVER, dtype=np.int64)
+    usable = (dated.as_of <= previous) & dated.value.ok
+    np.maximum.at(settled, dated.position[usable], dated.as_of[usable])
+    bad = dated.position[(dated.as_of <= day) & ~dated.value.ok & (dated.as_of > settled[dated.position])]
     return np.concatenate([bad, np.flatnonzero((undated.kind == PRIVATE) & (undated.market_value.state == BAD))])
 
 

@@ -34,8 +34,8 @@ from refresh_assets.core.book import (
 )
 from refresh_assets.core.omissions import Omission, portfolio_omission
 from refresh_assets.errors import ExceptionCode
+from refresh_assets.store.arrow import FINEST, LARGEST, decimals, index_in, uuid_column, uuids
 from refresh_assets.store.arrow import days as day_numbers
-from refresh_assets.store.arrow import decimals, index_in, uuid_column, uuids
 from refresh_assets.store.database import Snapshot, value
 
 if TYPE_CHECKING:
@@ -306,7 +306,8 @@ def _read_valuations(snapshot: Snapshot, mine: str, tables: Collection[str]) -> 
         join positions p on p.id = v.position_id and p.investment_class = 'PRIVATE'
         where v.as_of <= {LAST} and v.as_of >= coalesce((
             select max(u.as_of) from private_valuations u where u.position_id = v.position_id
-            and u.as_of <= {PREVIOUS} and u.market_value > '-Infinity' and u.market_value < 'Infinity'
+            and u.as_of <= {PREVIOUS} and u.market_value between -{LARGEST} and {LARGEST}
+            and scale(u.market_value) <= {FINEST}
         ), date '1900-01-01') {mine}
         """
     )

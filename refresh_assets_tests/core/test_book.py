@@ -296,6 +296,14 @@ def test_a_bad_event_or_valuation_is_known_to_the_book() -> None:
     assert found.bad_valuations.tolist() == [1]
 
 
+def test_a_bad_valuation_is_settled_by_a_later_usable_one_from_the_day_after_it() -> None:
+    """Older rows that a range of days brings along change nothing: one day alone does not even read them."""
+    settled = Lot("F", kind="PRIVATE", valuations=((THURSDAY, "NaN"), (FRIDAY, "5")))
+    same_day = Lot("G", kind="PRIVATE", valuations=((FRIDAY, "NaN"), (MONDAY, "5")))
+    earlier = Lot("H", kind="PRIVATE", valuations=((THURSDAY, "5"), (FRIDAY, "NaN")))
+    assert book([settled, same_day, earlier]).bad_valuations.tolist() == [1, 2]
+
+
 def test_only_the_wanted_portfolios_are_in_the_book() -> None:
     """The mask of `only` leaves the others out and changes nothing of those that stay."""
     lots = [Lot(portfolio=0), Lot("BBB", quantity="3", portfolio=1), Lot(portfolio=2)]

@@ -264,6 +264,48 @@ def test_no_future_changes_a_byte_of_the_day(
         _rerun_and_run_anew(database, first, days, chunk)
 
 
+@given(
+    held_rows(),
+    st.lists(st.tuples(st.sampled_from(sorted(POISONS)), st.integers(0, 12), st.sampled_from(ABSURD)), max_size=3),
+    st.lists(st.tuples(st.integers(0, 12), st.sampled_from(ABSURD)), max_size=4, unique_by=lambda one: one[0]),
+    st.integers(1, 6),
+    st.sampled_from([1, 2, 1000]),
+)
+@settings(max_examples=8, deadline=None)
+def test_a_past_of_any_mess_gives_the_day_the_same_bytes_alone_and_in_a_range(
+    server_url: str,
+    platform: str,
+    rows: list[tuple[str, Row]],
+    mess: list[tuple[str, int, str]],
+    valuations: list[tuple[int, str]],
+    earlier: int,
+    chunk: int,
+) -> None:
+    """A range reads what its earlier days need: of that D sees no more than a run of D alone, which reads less."""
+    with new_database(server_url, platform) as (_, url):
+        database = Database(url)
+        for table, row in rows:
+            insert(database, table, row)
+        insert(database, "positions", worlds.position(48, 4, "FUND", 3, investment_class="PRIVATE"))
+        insert(database, "private_valuations", *(worlds.valuation(48, _back(n), value) for n, value in valuations))
+        done = set()
+        for kind, back, value in mess:
+            if kind not in done:
+                POISONS[kind](database, _back(back), value)
+            done.add(kind)
+        worlds.run(database)
+        alone = bytes_of(database)
+
+        forget_everything(database)
+        days = CALENDAR.days(_back(30), DAY)[-1 - earlier :]
+        worlds.run(database, *days, chunk_portfolios=chunk)
+        assert bytes_of(database) == alone
+
+
+def _back(days: int) -> date:
+    return DAY - timedelta(days=days)
+
+
 def _rerun_and_run_anew(database: Database, first: dict[str, Any], days: list[date], chunk: int) -> None:
     """The day's bytes are those of its first night: when it is run again, and where it was never run before."""
     worlds.run(database, *days, run_id="later", chunk_portfolios=chunk)
