@@ -25,6 +25,7 @@ from rich.table import Table
 
 from benchmarks import machine, world
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
+from refresh_assets.store import gate_memory
 from refresh_assets.store.database import Database
 from refresh_assets.store.embedded import embedded_postgres
 from refresh_assets.store.expected import expected_portfolios
@@ -53,12 +54,14 @@ VIEWS = ("portfolios", "positions", "position_realized_events", "market_data_cac
 
 @dataclass(frozen=True)
 class Case:
-    """What is written before each look, `views`: read through views, `due`: the latest day is not computed yet."""
+    """What is written before each look, `views`: read through views, `due`: the latest day is not computed yet, `anew`: by a
+    process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor."""
 
     name: str
     write: str = ""
     views: bool = False
     due: bool = False
+    anew: bool = False
 
 
 ONE_POSITION = """UPDATE positions SET exit_price = coalesce(exit_price, 0) + 1 WHERE id = (
@@ -66,14 +69,20 @@ ONE_POSITION = """UPDATE positions SET exit_price = coalesce(exit_price, 0) + 1 
 ALL_MARKET_VALUES = "UPDATE positions SET market_value = market_value + 1 WHERE investment_class <> 'PRIVATE'"
 ONE_CLOSE = """UPDATE market_data_cache SET close_price = close_price + 1
     WHERE date = '2026-03-13' AND symbol = (SELECT min(symbol) FROM market_data_cache WHERE date = '2026-03-13')"""
+ONE_NIGHT = "UPDATE refresh_days SET run_id = run_id || '.' WHERE calculation_date = '2026-03-12'"
 CASES = (
     Case("nobody wrote"),
     Case("nobody wrote, on views", views=True),
     Case("a position was written", ONE_POSITION),
+    Case("a position was written, a new process", ONE_POSITION, anew=True),
     Case("a position was written, on views", ONE_POSITION, views=True),
-    Case("every market value was written", ALL_MARKET_VALUES),
+    Case("a night was written", ONE_NIGHT),
     Case("the day is due, nobody wrote", due=True),
     Case("the day is due, a close was written", ONE_CLOSE, due=True),
+    Case("the day is due, a close was written, a new process", ONE_CLOSE, due=True, anew=True),
+    Case("the day is due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=True),
+    # The last: it doubles the table.
+    Case("every market value was written", ALL_MARKET_VALUES),
 )
 
 
@@ -164,9 +173,12 @@ def looks(url: str, case: Case, options: argparse.Namespace) -> list[float]:
     seconds = []
     for _ in range(options.looks):
         if case.write:
-            with psycopg.connect(url) as connection:  # its end makes the counters known
+            with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(case.write.encode())
-        took, memory = _look(database, start, memory, case)
+                connection.execute("SELECT pg_stat_force_next_flush()")  # the look must see the counters
+        if case.anew:
+            gate_memory.KEPT.clear()
+        took, memory = _look(database, start, Memory.from_json(memory.to_json(CALENDAR), CALENDAR), case)
         seconds.append(took)
     with psycopg.connect(url) as connection:
         if case.due:

@@ -1,6 +1,6 @@
 """Whether somebody wrote to a table since an earlier look: PostgreSQL's own counters, also behind the platform's views.
 
-Here: one text that changes with every write. Not here: what is read from the tables, and how long it may be remembered
+Here: a text a table that changes with every write. Not here: what is read from the tables, and how long it may be remembered
 (gate_facts.py)."""
 
 from __future__ import annotations
@@ -14,44 +14,49 @@ import psycopg
 # partitioned table to its partitions. What a view's result may change with besides them (the time, who asks, a random
 # number, a function that reads tables of its own) is found by the functions in its rule: only those that depend on
 # nothing but their arguments are let pass, and casts, which depend on settings of the session that we never change.
-_STATE = r"""
+# Who asks, which database and since when its server runs: the same text in two databases would be taken for one table.
+_STATES = r"""
 with recursive named as (
-    select place, to_regclass(name)::oid as oid from unnest(%s::text[]) with ordinality as t(name, place)
+    select place, name, to_regclass(name)::oid as oid from unnest(%s::text[]) with ordinality as t(name, place)
 ), behind as (
-    select oid from named where oid is not null
+    select place, oid from named where oid is not null
     union
-    select found.oid from behind cross join lateral (
+    select place, found.oid from behind cross join lateral (
         select d.refobjid from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
             and d.refclassid = 'pg_class'::regclass and d.refobjid <> r.ev_class
         where r.ev_class = behind.oid
         union all
         select inhrelid from pg_inherits where inhparent = behind.oid
     ) as found(oid)
+), kind as materialized (
+    select place, c.oid, relkind, relfilenode::int8 as file from behind join pg_class c using (oid)
 ), rule as (
-    select r.ev_class, r.xmin::text as version, r.ev_action::text as action
-    from behind join pg_class c using (oid) join pg_rewrite r on r.ev_class = c.oid where c.relkind = 'v'
+    select place, r.ev_class, r.xmin::text as version, r.ev_action::text as action
+    from kind join pg_rewrite r on r.ev_class = kind.oid where relkind = 'v'
 ), fickle as (
-    select from rule where action ~ 'SQLVALUEFUNCTION|NEXTVALUEEXPR' or exists (
+    select place from kind where relkind not in ('r', 'm', 'v', 'p', 'i', 'I')
+    union all
+    select place from rule where action ~ 'SQLVALUEFUNCTION|NEXTVALUEEXPR' or exists (
         select from regexp_matches(action, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)', 'g') as found(id)
         join pg_proc p on p.oid = found.id[1]::oid
         where p.provolatile <> 'i' and not exists (select from pg_cast where castfunc = p.oid)
     )
 )
-select (select string_agg(coalesce(oid::int8, 0)::text, ' ' order by place) from named)
-    || (select coalesce(string_agg(' ' || ev_class::int8 || ':' || version, '' order by ev_class, version), '') from rule)
-    || (select string_agg(concat_ws('-', '', c.oid::int8, c.relfilenode::int8, pg_stat_get_tuples_inserted(c.oid),
-            pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid)), ' ' order by c.oid)
-        from behind join pg_class c using (oid) where c.relkind in ('r', 'm'))
-    || extract(epoch from pg_postmaster_start_time())::int8
-where current_setting('track_counts') = 'on' and not exists (select from fickle)
-    and not exists (select from behind join pg_class c using (oid) where c.relkind not in ('r', 'm', 'v', 'p', 'i', 'I'))
+select name, concat(
+    current_user, (select ' ' || oid::int8 from pg_database where datname = current_database()),
+    ' ', extract(epoch from pg_postmaster_start_time()), ' ', coalesce(oid::int8, 0),
+    (select string_agg(' ' || ev_class::int8 || ':' || version, '' order by ev_class, version) from rule
+        where rule.place = named.place),
+    (select string_agg(concat_ws('-', ' ' || kind.oid::int8, file, pg_stat_get_tuples_inserted(kind.oid),
+            pg_stat_get_tuples_updated(kind.oid), pg_stat_get_tuples_deleted(kind.oid)), '' order by kind.oid)
+        from kind where kind.place = named.place and relkind in ('r', 'm')))
+from named where current_setting('track_counts') = 'on' and place not in (select place from fickle)
 """
 
 
-def state_of(connection: psycopg.Connection[Any], tables: Sequence[str]) -> str:
-    """A text that changes whenever somebody writes to what some tables or views are read from; empty where PostgreSQL
-    cannot tell (a foreign table, a view that depends on the time).
+def states_of(connection: psycopg.Connection[Any], tables: Sequence[str]) -> dict[str, str]:
+    """By table or view, a text that changes whenever somebody writes to what it is read from; none where PostgreSQL cannot
+    tell (a foreign table, a view that depends on the time).
 
     A writer's counters arrive up to some ten seconds after its commit: no matter to who looks again in 30 s."""
-    row = connection.execute(_STATE, [list(tables)]).fetchone()
-    return str(row[0]) if row and row[0] else ""
+    return dict(connection.execute(_STATES, [list(tables)]).fetchall())

@@ -1,11 +1,12 @@
 """How much of a day's closes is there: listed symbols held, and how many of them have a close.
 
-Here: one query for some days. Not here: how many are enough (automation/gate.py), how long a count may be remembered
-(gate_facts.py)."""
+Here: which symbols are held when, a scan of all positions; and how many of them have a close, a look at some days' closes.
+Not here: how many are enough (automation/gate.py), how long either may be remembered (gate_facts.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -15,52 +16,83 @@ from refresh_assets.store.expected import JOINED_STARTS, plan_for_scans
 from refresh_assets.store.read import DELETED, ENTRY, EXIT, LONGEST_SYMBOL, events_source
 
 # A position that is still held shrinks to its symbol's first day while the scan goes on; what was sold or deleted is a
-# span. Of what is sold down to 0, only sales after the first day matter, so those are read from the events' side.
-# Closes are counted from their side too, so that 250 days are one scan by date.
+# span. Of what is sold down to 0, only sales after the first day matter, so those are read from the events' side: mostly
+# none. Names are looked at once a symbol, not once a position, and what concerns an owner (`offset 0`) once an owner; not as
+# a common table expression, which only one process may read.
 NAMED = f"btrim(symbol) <> '' and length(symbol) <= {LONGEST_SYMBOL}"
-_OPEN = "exit_date is null and deleted_at is null and owner.gone is null"
-_HELD_ON = "({0} >= since or {0} <@ any(spans) or {0} <@ any(late))"
-_COVERAGE = f"""
-with owner as materialized (
-    select id, deleted_at as gone, {DELETED} as deleted, {JOINED_STARTS} as start
-    from portfolios f left join refresh_first_days g on g.portfolio_id = f.id
-), held as (
-    select symbol, min(greatest(coalesce(entry_date, date '-infinity'), start)) filter (where {_OPEN}) as since,
+_OWNER = f"""(
+    select id, deleted_at is null and {JOINED_STARTS} <= %(first)s as plain, {DELETED} as deleted, {JOINED_STARTS} as start
+    from portfolios f left join refresh_first_days g on g.portfolio_id = f.id offset 0
+) owner"""
+_PLAIN = "exit_date is null and deleted_at is null and plain"
+_LISTED = "investment_class in ('PUBLIC', 'OPTIONS')"
+_HELD = f"""
+with held as (
+    select symbol, min(coalesce(entry_date, date '-infinity')) filter (where {_PLAIN}) as since,
         array_agg(case when greatest({ENTRY}, start) < least({EXIT}, {DELETED}, deleted)
             then daterange(greatest({ENTRY}, start), least({EXIT}, {DELETED}, deleted)) end
-        ) filter (where not ({_OPEN})) as spans
-    from positions join owner on owner.id = portfolio_id
-    where investment_class in ('PUBLIC', 'OPTIONS') and {NAMED} and quantity is distinct from 0
+        ) filter (where not ({_PLAIN})) as spans
+    from positions join {_OWNER} on owner.id = portfolio_id
+    where {_LISTED} and quantity is distinct from 0
         and (entry_date is null or entry_date <= %(last)s) and (exit_date is null or exit_date > %(first)s)
     group by symbol
-), sale as (
-    select position_id, least(max(trade_date), date '9999-12-31') as last from {{events}} e
-    where trade_date > %(first)s group by position_id
 ), sold as (
-    select symbol, array_agg(daterange(greatest({ENTRY}, start), least({EXIT}, {DELETED}, deleted, last))) as late
-    from sale join positions on positions.id = position_id join owner on owner.id = portfolio_id
-    where investment_class in ('PUBLIC', 'OPTIONS') and {NAMED} and quantity = 0
-        and greatest({ENTRY}, start) < least({EXIT}, {DELETED}, deleted, last)
-    group by symbol
-), known as materialized (
-    select symbol, since, spans, late from held full join sold using (symbol)
-), holding as (
-    select d as day, count(*) as symbols from unnest(%(days)s::date[]) d join known on {_HELD_ON.format("d")} group by d
-), priced as (
-    select m.date as day, count(distinct m.symbol) as symbols from market_data_cache m join known using (symbol)
-    where m.date = any(%(days)s) and {_HELD_ON.format("m.date")} and close_price >= 0 and close_price < 'Infinity'
-    group by m.date
+    select symbol, greatest({ENTRY}, start) as low, least({EXIT}, {DELETED}, deleted, last) as high
+    from (
+        select position_id, least(max(trade_date), date '9999-12-31') as last from {{events}} e
+        where trade_date > %(first)s group by position_id
+    ) sale join positions on positions.id = position_id join {_OWNER} on owner.id = portfolio_id
+    where {_LISTED} and quantity = 0
+), span as (
+    select symbol, greatest(since, date '1900-01-01') as low, date '9999-12-31' as high from held where since is not null
+    union all select symbol, lower(one), upper(one) from held cross join unnest(spans) one where one is not null
+    union all select symbol, low, high from sold where low < high
 )
-select d, coalesce(holding.symbols, 0), coalesce(priced.symbols, 0) from unnest(%(days)s::date[]) d
-    left join holding on holding.day = d left join priced on priced.day = d
+select array_agg(symbol)::text, array_agg(low - date '1970-01-01')::text, array_agg(high - date '1970-01-01')::text
+from span where {NAMED}
+"""
+_CLOSES = """
+with span as materialized (
+    select symbol, date '1970-01-01' + low as low, date '1970-01-01' + high as high
+    from unnest(%(symbols)s::text[], %(lows)s::int[], %(highs)s::int[]) as s(symbol, low, high)
+), held as (
+    select distinct d as day, symbol from unnest(%(days)s::date[]) d join span on d >= low and d < high
+), priced as (
+    select distinct m.date as day, m.symbol from market_data_cache m join span on span.symbol = m.symbol
+        and m.date >= low and m.date < high
+    where m.date = any(%(days)s) and close_price >= 0 and close_price < 'Infinity'
+)
+select d, coalesce(held.symbols, 0), coalesce(priced.symbols, 0) from unnest(%(days)s::date[]) d
+    left join (select day, count(*) as symbols from held group by day) held on held.day = d
+    left join (select day, count(*) as symbols from priced group by day) priced on priced.day = d
 """
 
 
-def symbols_held(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[date, tuple[int, int]]:
-    """Symbols of PUBLIC and OPTIONS positions held on each of some days, ascending, and how many have a usable close."""
-    if not days:
-        return {}
+@dataclass(frozen=True)
+class Held:
+    """Which listed symbols are held from when to when, for some days: PostgreSQL's own words, to be handed back to it.
+
+    Attributes:
+        symbols, lows, highs: arrays of the same length; from the days (since 1970) `lows` on, before `highs`.
+    """
+
+    symbols: str
+    lows: str
+    highs: str
+
+
+def held_symbols(connection: psycopg.Connection[Any], first: date, last: date) -> Held:
+    """Symbols of PUBLIC and OPTIONS positions held on some day between two."""
     plan_for_scans(connection)
-    query = _COVERAGE.format(events=events_source(connection))
-    rows = connection.execute(query, {"days": list(days), "first": days[0], "last": days[-1]}).fetchall()
-    return {day: (held, priced) for day, held, priced in rows}
+    # The few positions that were sold later are found by the index, if it is not taken for four times as dear as it is.
+    connection.execute("select set_config('random_page_cost', '1.1', true)")
+    query = _HELD.format(events=events_source(connection))
+    row = connection.execute(query, {"first": first, "last": last}).fetchone()
+    return Held(*(one or "{}" for one in row or [None] * 3))
+
+
+def closes_of(connection: psycopg.Connection[Any], held: Held, days: Sequence[date]) -> dict[date, tuple[int, int]]:
+    """How many symbols are held on each of some days, ascending, and how many of them have a usable close."""
+    arrays = {"symbols": held.symbols, "lows": held.lows, "highs": held.highs}
+    rows = connection.execute(_CLOSES, {"days": list(days), **arrays}).fetchall()
+    return {day: (there, priced) for day, there, priced in rows}

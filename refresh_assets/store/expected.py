@@ -5,7 +5,8 @@ compared by the sum of hashes of its portfolios. Not here: what is there, and wh
 books themselves (core/book.py).
 
 The scan is most of the gate's look after somebody wrote, so it is read once: positions still held shrink to one date a
-portfolio while PostgreSQL scans them (on two cores where it has them), only the others come as rows of their own."""
+portfolio while PostgreSQL scans them (on two cores where it has them), and only what ended and began before that comes as
+rows of their own."""
 
 from __future__ import annotations
 
@@ -35,17 +36,43 @@ class Expected:
     hashes: npt.NDArray[np.uint64]
 
 
+@dataclass(frozen=True)
+class Portfolios:
+    """P portfolios, each once: ids ascending byte by byte, numbers of the days on which they begin and are deleted, hashes."""
+
+    ids: npt.NDArray[np.void]
+    start: Rows
+    deleted: Rows
+    hashes: npt.NDArray[np.uint64]
+
+
 def expected_portfolios(
-    connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date]
+    connection: psycopg.Connection[Any],
+    calendar: TradingCalendar,
+    days: Sequence[date],
+    portfolios: Portfolios | None = None,
 ) -> Expected:
     """Who should be accounted for on each of some trading days, ascending: portfolios that exist, and hold a position or
-    sold their last on it."""
+    sold their last on it.
+
+    Args:
+        portfolios: as read_portfolios gave them, if they are the same still."""
     # All trading days between, and the one before: a sale counts on the first trading day on or after it.
     every = calendar.days(calendar.previous(days[0]), days[-1])
-    whole = _expected_on(connection, every)
-    place = {day: row for row, day in enumerate(every)}
-    rows = [place[day] for day in days]
+    plan_for_scans(connection)
+    whole = _expected_on(connection, every, read_portfolios(connection) if portfolios is None else portfolios)
+    rows = np.searchsorted(day_numbers(every), day_numbers(days))
     return Expected(whole.count[rows], whole.hashes[rows])
+
+
+def read_portfolios(connection: psycopg.Connection[Any]) -> Portfolios:
+    """All portfolios; one that stands there twice counts once, as for the night."""
+    rows = _sent(connection, _PORTFOLIOS, [], _PORTFOLIO)
+    _, first = np.unique(rows["id"].view("S16"), return_index=True)
+    rows = rows[first]
+    return Portfolios(
+        rows["id"], _numbers(rows["start"]), _numbers(rows["deleted"]), digest.portfolio_hashes(rows["id"])
+    )
 
 
 def plan_for_scans(connection: psycopg.Connection[Any]) -> None:
@@ -59,18 +86,26 @@ def plan_for_scans(connection: psycopg.Connection[Any]) -> None:
     )
 
 
+def day_numbers(days: Sequence[date]) -> Rows:
+    return np.fromiter((day.toordinal() for day in days), dtype=np.int64) - date(1970, 1, 1).toordinal()
+
+
 NEVER = day_number(date(9999, 12, 31))
 _SOLD_OUT, _USABLE, _ODD = 0, 1, 2
 # As fixed-width bytes: a row of Python objects a portfolio would cost as much as the scan.
-_PORTFOLIO = np.dtype([("id", "V16"), ("start", ">i4"), ("deleted", ">i4"), ("since", ">i4")])
+_PORTFOLIO = np.dtype([("id", "V16"), ("start", ">i4"), ("deleted", ">i4")])
+_OWNER = np.dtype([("id", "V16"), ("since", ">i4"), ("earliest", ">i4")])
 _OTHER = np.dtype(
     [("owner", "V16"), ("id", "V16"), ("entry", ">i4"), ("exit", ">i4"), ("deleted", ">i4"), ("quantity", ">i4")]
 )
 
 
-def _number(day: str) -> str:
-    """SQL for a date as the bytes of its number."""
-    return f"int4send({day} - date '1970-01-01')"
+_MILLENNIUM = day_number(date(2000, 1, 1))  # PostgreSQL counts from there
+
+
+def _numbers(sent: npt.NDArray[Any]) -> Rows:
+    """Numbers of dates as `date_send` gives them; infinite ones too, which no calendar reaches."""
+    return np.clip(sent.astype(np.int64) + _MILLENNIUM, day_number(date(1900, 1, 1)), NEVER)
 
 
 # The day an onboarded portfolio begins, by a join with refresh_first_days g: a look-up a portfolio takes as long again.
@@ -79,26 +114,29 @@ JOINED_STARTS = STARTS.replace(
 )
 assert "select" not in JOINED_STARTS
 
-# `since`: the first entry among the positions that are still held. What ended before the first day concerns none.
-_SPANS = f"""
-with owned as (
-    select portfolio_id,
+# `since`: the first entry among the positions that are still held; `earliest`: among all. Two dates pass from one of
+# PostgreSQL's processes to another for little; the rows that ended do not, and most begin no earlier than what is held.
+_OWNERS = """
+select string_agg(uuid_send(portfolio_id) || date_send(coalesce(since, date 'infinity')) || date_send(earliest), '')
+from (
+    select portfolio_id, min(coalesce(entry_date, date '-infinity')) as earliest,
         min(coalesce(entry_date, date '-infinity'))
-            filter (where exit_date is null and deleted_at is null and quantity is distinct from 0) as since,
-        string_agg(
-            uuid_send(portfolio_id) || uuid_send(coalesce(id, '{UUID(int=0)}')) || {_number(ENTRY)} || {_number(EXIT)}
-            || {_number(DELETED)} || int4send(case when quantity = 0 then {_SOLD_OUT}
-                when abs(quantity) <= {LARGEST} then {_USABLE} else {_ODD} end), ''
-        ) filter (
-            where (exit_date is not null or deleted_at is not null or quantity = 0)
-            and (exit_date is null or exit_date >= %s)
-        ) as others
+            filter (where exit_date is null and deleted_at is null and quantity is distinct from 0) as since
     from positions group by portfolio_id
-)
-select string_agg(uuid_send(f.id) || {_number(JOINED_STARTS)} || {_number(DELETED.replace("deleted_at", "f.deleted_at"))}
-        || {_number("least(case when since is not null then greatest(since, date '1900-01-01') end, date '9999-12-31')")}, ''),
-    string_agg(others, '')
-from portfolios f join owned on owned.portfolio_id = f.id left join refresh_first_days g on g.portfolio_id = f.id
+) owned
+"""
+# What ended before the first day concerns none.
+_OTHERS = f"""
+select string_agg(
+    uuid_send(portfolio_id) || uuid_send(coalesce(id, '{UUID(int=0)}')) || date_send({ENTRY}) || date_send({EXIT})
+    || date_send({DELETED}) || int4send(case when quantity = 0 then {_SOLD_OUT}
+        when abs(quantity) <= {LARGEST} then {_USABLE} else {_ODD} end), '')
+from positions where portfolio_id = any(%s::uuid[])
+    and (exit_date is not null or deleted_at is not null or quantity = 0) and (exit_date is null or exit_date >= %s)
+"""
+_PORTFOLIOS = f"""
+select string_agg(uuid_send(f.id) || date_send({JOINED_STARTS}) || date_send({DELETED}), '')
+from portfolios f left join refresh_first_days g on g.portfolio_id = f.id
 """
 # Of events that the night can use: what it leaves out (read.py) sold nothing.
 _LAST_SALES = """
@@ -108,18 +146,18 @@ where abs(e.quantity_closed) <= {largest} and e.trade_date >= date '1970-01-01' 
 """
 
 
-def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date]) -> Expected:
+def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date], portfolios: Portfolios) -> Expected:
     """The same for consecutive trading days; only the first may lack some of its sales."""
-    plan_for_scans(connection)
-    row = connection.execute(_SPANS, [days[0]], binary=True).fetchone()
-    portfolios = np.frombuffer(row[0] if row and row[0] else b"", dtype=_PORTFOLIO)
-    _, first = np.unique(portfolios["id"].view("S16"), return_index=True)
-    portfolios = portfolios[first]  # one that stands there twice counts once, as for the night
-    others = np.frombuffer(row[1] if row and row[1] else b"", dtype=_OTHER)
-    if not len(portfolios):
+    ids, start = portfolios.ids, portfolios.start
+    if not len(ids):
         return Expected(np.zeros(len(days), dtype=np.int64), np.zeros(len(days), dtype=np.uint64))
-    start, deleted, since = (portfolios[name].astype(np.int64) for name in ("start", "deleted", "since"))
-    owner, entry, ends, gone, by_sale = _ended(connection, portfolios["id"], others, since)
+    owners = _sent(connection, _OWNERS, [], _OWNER)
+    more = owners["id"][owners["earliest"] < owners["since"]]
+    others = _sent(connection, _OTHERS, [_array(more), days[0]], _OTHER)
+    since = np.full(len(ids), NEVER)
+    row, known = _rows_of(owners["id"], ids)
+    since[row[known]] = _numbers(owners["since"][known])
+    owner, entry, ends, gone, by_sale = _ended(connection, ids, others, since)
     held = np.flatnonzero(since < NEVER)
     owner = np.concatenate([held, owner])
     entry = np.maximum(np.concatenate([since[held], entry]), start[owner])
@@ -127,14 +165,34 @@ def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date]) -> E
         np.concatenate([np.full(len(held), fill, dtype=array.dtype), array])
         for fill, array in ((NEVER, ends), (NEVER, gone), (False, by_sale))
     )
-    gone = np.minimum(gone, deleted[owner])
-    grid = np.array([day_number(day) for day in days])
-    first_day, last = np.searchsorted(grid, entry), np.searchsorted(grid, np.minimum(ends, gone))
+    gone = np.minimum(gone, portfolios.deleted[owner])
+    grid = day_numbers(days)
+    first_day, last = _places(grid, entry), _places(grid, np.minimum(ends, gone))
     # A sale counts on the trading day on which, or after which, it was made, if nothing is deleted by then.
-    sale = np.searchsorted(grid, ends)
+    sale = _places(grid, ends)
     counts = by_sale & (grid[np.minimum(sale, len(grid) - 1)] < gone)
     last = np.where(counts, np.maximum(last, sale + 1), last)
-    return _swept(digest.portfolio_hashes(portfolios["id"]), owner, first_day, np.minimum(last, len(grid)), len(grid))
+    return _swept(portfolios.hashes, owner, first_day, np.minimum(last, len(grid)), len(grid))
+
+
+def _sent(
+    connection: psycopg.Connection[Any], query: str, asked: Sequence[object], form: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """The one value of a query: bytes, many fixed-width rows; null is none of them."""
+    row = connection.execute(query, asked, binary=True).fetchone()
+    return np.frombuffer(row[0] if row and row[0] else b"", dtype=form)
+
+
+def _array(ids: npt.NDArray[np.void]) -> str:
+    """As PostgreSQL writes an array: a UUID as an object, and its way back to bytes, cost as much as a query."""
+    return f"{{{','.join(one.tobytes().hex() for one in ids)}}}"
+
+
+def _rows_of(wanted: npt.NDArray[np.void], ids: npt.NDArray[np.void]) -> tuple[Rows, npt.NDArray[np.bool_]]:
+    """Where some ids stand among others, which ascend byte by byte; and whether they stand there at all."""
+    of, among = wanted.view("S16"), ids.view("S16")
+    row = np.minimum(np.searchsorted(among, of), len(among) - 1)
+    return row, among[row] == of
 
 
 def _ended(
@@ -145,19 +203,19 @@ def _ended(
 
     Args:
         ids, since: (P,) of the portfolios; the ids ascending, byte by byte.
-        others: of positions whose owner may be there twice, or nobody."""
-    owner = np.searchsorted(ids.view("S16"), others["owner"].view("S16"))
-    entry = others["entry"].astype(np.int64)
-    chosen = np.flatnonzero(entry < since[np.minimum(owner, len(ids) - 1)])
+        others: of positions whose owner may be nobody."""
+    owner, known = _rows_of(others["owner"], ids)
+    entry = _numbers(others["entry"])
+    chosen = np.flatnonzero(known & (entry < since[owner]))
     others, owner, entry = others[chosen], owner[chosen], entry[chosen]
-    exits, gone = others["exit"].astype(np.int64), others["deleted"].astype(np.int64)
+    exits, gone = _numbers(others["exit"]), _numbers(others["deleted"])
     zero = np.flatnonzero(others["quantity"] == _SOLD_OUT)
     sold_out = np.full(len(others), NEVER)
     never_held = np.zeros(len(others), dtype=bool)
     never_held[zero] = True
     if len(zero):
         query = _LAST_SALES.format(events=events_source(connection), largest=LARGEST)
-        asked = [[UUID(bytes=one.tobytes()) for one in others["id"][zero]], entry[zero].tolist()]
+        asked = [_array(others["id"][zero]), entry[zero].tolist()]
         for row, day in connection.execute(query, asked).fetchall():
             sold_out[zero[row - 1]], never_held[zero[row - 1]] = day, False
     sold = np.minimum(exits, sold_out)
@@ -167,9 +225,15 @@ def _ended(
     return owner[some], entry[some], ends[some], gone[some], by_sale[some]
 
 
+def _places(grid: Rows, days: Rows) -> Rows:
+    """Where days belong among ascending ones: searchsorted, by a table of all days between."""
+    table: Rows = np.searchsorted(grid, np.arange(grid[0], grid[-1] + 2))
+    return table[np.clip(days, grid[0], grid[-1] + 1) - grid[0]]
+
+
 def _swept(hashes: npt.NDArray[np.uint64], owner: Rows, first: Rows, last: Rows, size: int) -> Expected:
     """Spans of days by portfolio, overlapping or not -> number and hash sum of the portfolios on each day."""
-    order = np.lexsort((first, owner))
+    order = np.argsort(owner * (size + 1) + first)
     order = order[last[order] > first[order]]
     owner, first, last = owner[order], first[order], last[order]
     # The furthest end so far of the same portfolio: what begins beyond it begins anew.

@@ -4,15 +4,16 @@ Here: past days on which somebody is not accounted for, what the symbol batch sa
 symbols in onboarding, batches that completed since; and the one row that the gate writes: `aborted`. Not here: what follows
 from it (automation/gate.py), runs in flight (Dagster knows them, not the tables), the words of `status` (days.py).
 
-Whom a day should account for costs a scan of all positions. So what a look found is remembered, and holds as long as
-PostgreSQL's own counters (counters.py) say that nobody wrote to the tables that it was read from."""
+Whom a day should account for costs a scan of all positions. So what a look found is remembered (gate_memory.py), and holds
+as long as PostgreSQL's own counters (counters.py) say that nobody wrote to the tables that it was read from: of each side for
+itself, for every night writes to refresh_days, and the platform to positions at any time."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
@@ -20,27 +21,22 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.version import CODE_VERSION
-from refresh_assets.store.counters import state_of
-from refresh_assets.store.coverage import symbols_held
-from refresh_assets.store.days import SYMBOL_BATCH, stretches
-from refresh_assets.store.expected import expected_portfolios
+from refresh_assets.store.agreement import Agreement, Sums
+from refresh_assets.store.counters import states_of
+from refresh_assets.store.coverage import closes_of, held_symbols
+from refresh_assets.store.days import SYMBOL_BATCH
+from refresh_assets.store.expected import day_numbers, expected_portfolios, read_portfolios
+from refresh_assets.store.gate_memory import LONGEST_MEMORY, MOST_PENDING, joined, kept
+from refresh_assets.store.gate_memory import Coverage as Coverage
+from refresh_assets.store.gate_memory import Memory as Memory
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tracking import ABORTED, BATCH, metrics_of_none
 
 COMPLETED = "completed"
-LONGEST_MEMORY = timedelta(minutes=15)
-"""The counters may be lost in a crash: now and then everything is looked at, whatever they say."""
-
-ACCOUNTING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_first_days", "refresh_days")
-COVERAGE_TABLES = ("portfolios", "positions", "position_realized_events", "market_data_cache")
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """Listed symbols held on a day, and how many of them have a close."""
-
-    held: int
-    priced: int
+PORTFOLIO_TABLES = ("portfolios", "refresh_first_days")
+HOLDING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_first_days")
+STORED_TABLES = ("refresh_days",)
+CLOSE_TABLES = ("market_data_cache",)
 
 
 @dataclass(frozen=True)
@@ -94,46 +90,6 @@ class GateFacts:
     failed_runs: Mapping[date, FailedRuns] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """What an earlier look found, and the state of the tables that it was read from.
-
-    Attributes:
-        at: when everything was looked at.
-        accounting: state of the tables that say who is accounted for; empty: never to be trusted.
-        pending: the days on which somebody was not.
-        closes: state of the tables that `coverage` was read from.
-    """
-
-    at: datetime
-    accounting: str = ""
-    pending: tuple[date, ...] = ()
-    closes: str = ""
-    coverage: Mapping[date, Coverage] = field(default_factory=dict)
-
-    def to_json(self, calendar: TradingCalendar) -> dict[str, Any]:
-        """Plain figures; days as ranges of trading days, for thousands of them may lie before the first price."""
-        every = calendar.days(self.pending[0], self.pending[-1]) if self.pending else []
-        return {
-            "at": self.at.isoformat(),
-            "accounting": self.accounting,
-            "pending": [[one[0].isoformat(), one[-1].isoformat()] for one in stretches(self.pending, every)],
-            "closes": self.closes,
-            "coverage": {day.isoformat(): [one.held, one.priced] for day, one in self.coverage.items()},
-        }
-
-    @classmethod
-    def from_json(cls, figures: Mapping[str, Any], calendar: TradingCalendar) -> Memory:
-        ranges = [[date.fromisoformat(day) for day in one] for one in figures["pending"]]
-        return cls(
-            datetime.fromisoformat(figures["at"]),
-            figures["accounting"],
-            tuple(day for first, last in ranges for day in calendar.days(first, last)),
-            figures["closes"],
-            {date.fromisoformat(day): Coverage(*one) for day, one in figures["coverage"].items()},
-        )
-
-
 def read_facts(
     connection: psycopg.Connection[Any],
     calendar: TradingCalendar,
@@ -152,7 +108,9 @@ def read_facts(
         in_flight, failed_runs: from Dagster; days in flight are not looked at further.
         memory: what the last look gave back; None: everything is looked at."""
     effective = calendar.effective_date(now)
-    memory = _accounted(connection, calendar, calendar.days(start, effective), now, memory)
+    # The states are read first: what is written between them and the look is looked at once more, never missed.
+    states = states_of(connection, (*HOLDING_TABLES, *STORED_TABLES, *CLOSE_TABLES))
+    memory = _accounted(connection, calendar, calendar.days(start, effective), now, states, memory)
     flying = frozenset(in_flight)
     rows = _batch_rows(connection, memory.pending)
     open_days = [day for day in memory.pending if day not in flying]
@@ -160,7 +118,7 @@ def read_facts(
     # The latest day is counted also where it has not one close: completed all the same, it is half-loaded, not skipped.
     counted = priced | {effective}
     wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in counted]
-    memory = _covered(connection, wanted, looked_at_once, memory)
+    memory = _covered(connection, wanted, looked_at_once, states, memory)
     pending = tuple(
         PendingDay(day, *rows.get(day, _NO_ROW), day in priced, memory.coverage.get(day)) for day in memory.pending
     )
@@ -191,34 +149,81 @@ def _accounted(
     calendar: TradingCalendar,
     days: Sequence[date],
     now: datetime,
+    states: Mapping[str, str],
     memory: Memory | None,
 ) -> Memory:
-    """The memory, with the days that are pending now: as remembered, or looked at anew."""
-    # The state is read first: what is written between it and the look is looked at once more, never missed.
-    state = state_of(connection, ACCOUNTING_TABLES)
+    """The memory, with the days that are pending now: as remembered, or looked at anew, on one side or on both."""
     asked = f"{CODE_VERSION} {days[0]}..{days[-1]} {len(days)}" if days else CODE_VERSION
-    state = f"{state} {asked}" if state else ""
-    if memory is not None and state and state == memory.accounting and abs(now - memory.at) < LONGEST_MEMORY:
+    accounting, stored = joined(states, HOLDING_TABLES, asked), joined(states, STORED_TABLES, asked)
+    if memory is None or abs(now - memory.at) >= LONGEST_MEMORY:
+        memory = replace(memory or Memory(now), at=now, accounting="", stored="", agreement=None)
+    same_holdings = bool(accounting) and accounting == memory.accounting
+    same_stored = bool(stored) and stored == memory.stored
+    if same_holdings and same_stored:
         return memory
-    pending = tuple(_pending(connection, calendar, days)) if days else ()
-    return replace(memory or Memory(now), at=now, accounting=state, pending=pending)
+    agreement = memory.agreement if same_holdings or same_stored else None
+    at = memory.at if agreement else now
+
+    def expected() -> Sums:
+        state = joined(states, PORTFOLIO_TABLES)
+        portfolios = kept("portfolios", state, at, lambda: read_portfolios(connection))
+        found = expected_portfolios(connection, calendar, days, portfolios)
+        return Sums(found.count > 0, np.where(found.count > 0, found.hashes.view(np.int64), 0))
+
+    found = (
+        _agreed(days, expected, lambda: _stored(connection, days), agreement, same_holdings) if days else Agreement("")
+    )
+    return replace(
+        memory,
+        at=at,
+        accounting=accounting,
+        pending=tuple(found.pending),
+        stored=stored,
+        agreement=found if len(found.pending) <= MOST_PENDING else None,
+    )
 
 
-def _pending(connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date]) -> list[date]:
-    """Days on which somebody should be accounted for and is not, in some table.
+def _agreed(
+    days: Sequence[date],
+    expected: Callable[[], Sums],
+    stored: Callable[[], Sums],
+    before: Agreement | None,
+    same_holdings: bool,
+) -> Agreement:
+    """Days on which somebody should be accounted for and is not, in some table, and the others.
 
     A day whose tables are of different inputs is none: to heal it would restate figures without anybody having asked. It
-    stays out of refresh_complete_days, and `status` names it with its mend."""
-    expected = expected_portfolios(connection, calendar, days)
+    stays out of refresh_complete_days, and `status` names it with its mend.
+
+    Args:
+        expected, stored: read the two sides.
+        before: what an earlier look found, if one of the two is still what it was; else None.
+        same_holdings: whether that one is whom the days should account for."""
+    if before is None:
+        return Agreement.of(days, expected(), stored())
+    if same_holdings:
+        rows = stored()
+        return before.with_stored(days, rows) or Agreement.of(days, expected(), rows)
+    wanted = expected()
+    return before.with_expected(days, wanted) or Agreement.of(days, wanted, stored())
+
+
+def _stored(connection: psycopg.Connection[Any], days: Sequence[date]) -> Sums:
+    """Of days that are complete in every table, with the same portfolios in each."""
     rows = connection.execute(
-        "select calculation_date, min(accounted), max(accounted) from refresh_days where status = 'complete'"
-        " and table_name = any(%s) and calculation_date between %s and %s group by 1 having count(*) = %s",
+        "select calculation_date - date '1970-01-01', min(accounted) from refresh_days where status = 'complete'"
+        " and table_name = any(%s) and calculation_date between %s and %s group by calculation_date"
+        " having count(*) = %s and min(accounted) = max(accounted)",
         [list(DAY_TABLES), days[0], days[-1], len(DAY_TABLES)],
+        binary=True,
     ).fetchall()
-    stored = {day: low for day, low, high in rows if low == high}
-    hashes = expected.hashes.view(np.int64).tolist()
-    counts = expected.count.tolist()
-    return [day for day, count, hashed in zip(days, counts, hashes, strict=True) if count and stored.get(day) != hashed]
+    found = np.array(rows, dtype=np.int64).reshape(-1, 2)
+    numbers = day_numbers(days)
+    place = np.minimum(np.searchsorted(numbers, found[:, 0]), len(days) - 1)
+    known = numbers[place] == found[:, 0]  # a stored day may have become a closure since
+    there, sums = np.zeros(len(days), dtype=bool), np.zeros(len(days), dtype=np.int64)
+    there[place[known]], sums[place[known]] = True, found[known, 1]
+    return Sums(there, sums)
 
 
 def _batch_rows(
@@ -235,6 +240,8 @@ def _batch_rows(
 
 
 def _with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
+    if not days:
+        return set()
     rows = connection.execute(
         "select d from unnest(%s::date[]) d where exists (select from market_data_cache m where m.date = d)",
         [list(days)],
@@ -242,20 +249,30 @@ def _with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> s
     return {row[0] for row in rows}
 
 
-def _covered(connection: psycopg.Connection[Any], days: Sequence[date], looked_at_once: int, memory: Memory) -> Memory:
+def _covered(
+    connection: psycopg.Connection[Any],
+    days: Sequence[date],
+    looked_at_once: int,
+    states: Mapping[str, str],
+    memory: Memory,
+) -> Memory:
     """The memory, with the coverage of the days: what is still known, the latest day, and the oldest of the others."""
     if not days:
         return replace(memory, coverage={})
-    state = state_of(connection, COVERAGE_TABLES)
+    state = joined(states, (*HOLDING_TABLES, *CLOSE_TABLES))
     known = memory.coverage if state and state == memory.closes else {}
     kept = {day: known[day] for day in days if day in known}
     unknown = [day for day in days if day not in kept]
     chosen = sorted({*unknown[: max(looked_at_once - 1, 0)], *unknown[-1:]})
-    return replace(memory, closes=state, coverage={**kept, **_counted(connection, chosen)})
+    counted = _counted(connection, chosen, joined(states, HOLDING_TABLES), memory.at) if chosen else {}
+    return replace(memory, closes=state, coverage={**kept, **counted})
 
 
-def _counted(connection: psycopg.Connection[Any], days: Sequence[date]) -> dict[date, Coverage]:
-    return {day: Coverage(held, priced) for day, (held, priced) in symbols_held(connection, days).items()}
+def _counted(
+    connection: psycopg.Connection[Any], days: Sequence[date], state: str, at: datetime
+) -> dict[date, Coverage]:
+    held = kept(f"held {days[0]}..{days[-1]}", state, at, lambda: held_symbols(connection, days[0], days[-1]))
+    return {day: Coverage(*counts) for day, counts in closes_of(connection, held, days).items()}
 
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
@@ -267,9 +284,11 @@ def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
 
 
 def _raised(connection: psycopg.Connection[Any], days: Sequence[date]) -> frozenset[tuple[str, date]]:
+    if not days:
+        return frozenset()
     rows = connection.execute(
         "select kind, day from refresh_alerts where day between %s and %s",
-        [min(days, default=None), max(days, default=None)],
+        [days[0], days[-1]],
     ).fetchall()
     return frozenset(rows)
 

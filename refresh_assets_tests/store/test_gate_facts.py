@@ -1,19 +1,23 @@
 """What the gate reads: which past days are pending, how much of their closes is there, and how long that is remembered.
 
-Here: read_facts and state_of on small platforms, through tables and through views. Not here: who is expected on a day
+Here: read_facts and states_of on small platforms, through tables and through views. Not here: who is expected on a day
 (test_expected.py), what follows from the facts (automation/test_gate.py)."""
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
+from dataclasses import replace
 from datetime import date, datetime, time
 
 import pytest
 
 from refresh_assets.calendar import NEW_YORK
-from refresh_assets.store.counters import state_of
+from refresh_assets.store import gate_facts, gate_memory
+from refresh_assets.store.counters import states_of
 from refresh_assets.store.database import Database
 from refresh_assets.store.gate_facts import Coverage, GateFacts, Memory, read_facts
+from refresh_assets.store.gate_memory import LONGEST_MEMORY
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, event, execute, insert, portfolio, position, run
 
@@ -71,10 +75,113 @@ def test_what_a_look_found_is_remembered_until_somebody_writes(through: str, req
     database: Database = request.getfixturevalue(through)
     _, memory = look(database)
     assert memory.pending == tuple(DAYS)
-    wrong = Memory(memory.at, memory.accounting, (BEFORE,), memory.closes, memory.coverage)
+    wrong = replace(memory, pending=(BEFORE,))
     assert pending(look(database, wrong)[0]) == [BEFORE]
     execute(database, "update public.positions set market_value = 1")
     assert pending(look(database, wrong)[0]) == DAYS
+
+
+def kept(memory: Memory) -> Memory:
+    """A memory as it comes back out of the sensor's cursor."""
+    return Memory.from_json(json.loads(json.dumps(memory.to_json(CALENDAR))), CALENDAR)
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """From now on a look fails if it reads this."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("was read again")
+
+    for name in names:
+        monkeypatch.setattr(gate_facts, name, fail)
+
+
+def test_after_a_nights_commit_nobody_asks_again_whom_the_days_should_account_for(
+    world: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is stored is enough, as long as no day that was complete is another now."""
+    _, memory = look(world)
+    run(world, *DAYS[:2])
+    with monkeypatch.context() as patch:
+        refuse(patch, "expected_portfolios")
+        facts, memory = look(world, kept(memory))
+    assert pending(facts) == list(memory.pending) == DAYS[2:]
+    execute(
+        world, "delete from refresh_days where calculation_date = %s and table_name = 'portfolio_snapshots'", DAYS[0]
+    )
+    assert pending(look(world, kept(memory))[0]) == [DAYS[0], *DAYS[2:]]
+
+
+def test_after_a_write_that_concerns_nobody_nobody_asks_again_what_is_stored(
+    world: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does is found: a portfolio more, a position that moves to it, a position that goes."""
+    run(world, *DAYS[:2])
+    _, memory = look(world)
+    execute(world, "update positions set market_value = 1")
+    with monkeypatch.context() as patch:
+        refuse(patch, "_stored")
+        facts, memory = look(world, kept(memory))
+    assert pending(facts) == DAYS[2:]
+    insert(world, "portfolios", portfolio(9))
+    assert pending(look(world, kept(memory))[0]) == DAYS[2:]
+    owner = execute(world, "select id, portfolio_id from positions order by id limit 1")[0]
+    execute(world, "update positions set portfolio_id = %s where id = %s", portfolio(9)["id"], owner[0])
+    assert pending(look(world, kept(memory))[0]) == DAYS == pending(look(world)[0])
+    execute(world, "update positions set portfolio_id = %s where id = %s", owner[1], owner[0])
+    assert pending(look(world, kept(memory))[0]) == DAYS[2:]
+    execute(world, "delete from positions")
+    assert pending(look(world, kept(memory))[0]) == [] == pending(look(world)[0])
+
+
+def test_everything_is_looked_at_now_and_then(world: Database) -> None:
+    """Whatever the counters say: they are lost in a crash."""
+    _, memory = look(world)
+    old = replace(memory, at=memory.at - LONGEST_MEMORY, pending=(BEFORE,))
+    facts, memory = look(world, old)
+    assert pending(facts) == DAYS
+    assert memory.at == EVENING
+
+
+def test_a_cursor_of_an_earlier_version_is_read(world: Database) -> None:
+    """Nothing of it is trusted, and nothing that stands beside it is lost."""
+    _, memory = look(world)
+    figures = memory.to_json(CALENDAR)
+    del figures["stored"], figures["agreement"]
+    assert pending(look(world, Memory.from_json(figures, CALENDAR))[0]) == DAYS
+
+
+def test_more_pending_days_than_a_cursor_should_hold_are_looked_at_again(
+    world: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The days themselves are kept, what is expected on each is not."""
+    monkeypatch.setattr(gate_facts, "MOST_PENDING", len(DAYS) - 1)
+    _, memory = look(world)
+    assert memory.agreement is None
+    run(world, DAYS[0])
+    facts, memory = look(world, kept(memory))
+    assert pending(facts) == DAYS[1:]
+    assert memory.agreement is not None
+
+
+def test_closes_that_arrive_are_counted_without_asking_again_who_holds_what(
+    world: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a position that is new is asked for."""
+    execute(world, "delete from market_data_cache where date = %s and symbol = 'AAA'", DAY)
+    facts, memory = look(world)
+    before = facts.pending[-1].coverage
+    assert before is not None
+    worlds.load_closes(world, [{"symbol": "AAA", "date": DAY, "close_price": 5}])
+    with monkeypatch.context() as patch:
+        refuse(patch, "held_symbols", "expected_portfolios")
+        facts, memory = look(world, kept(memory))
+    assert facts.pending[-1].coverage == Coverage(before.held, before.priced + 1)
+    insert(world, "positions", position(99, 1, "NEW"))
+    facts, memory = look(world, kept(memory))
+    assert facts.pending[-1].coverage == Coverage(before.held + 1, before.priced + 1)
+    gate_memory.KEPT.clear()
+    assert look(world)[0].pending == facts.pending
 
 
 VIEWS = [
@@ -102,11 +209,12 @@ def test_a_view_is_followed_to_its_tables_unless_it_depends_on_more_than_them(
     for write in ("select 1", "select 1", "insert into positions (id) values (gen_random_uuid())"):
         execute(database, write)
         with database.connect() as connection:
-            states.append(state_of(connection, ["portfolios", "second_view"]))
+            states.append(states_of(connection, ["portfolios", "second_view"]))
     before, unchanged, written = states
-    assert bool(before) is known
+    assert ("second_view" in before) is known
     assert before == unchanged
     assert (written != before) is known
+    assert written["portfolios"] == before["portfolios"] != ""
 
 
 def test_a_view_that_is_defined_anew_is_looked_at_anew(database: Database) -> None:
@@ -115,9 +223,8 @@ def test_a_view_that_is_defined_anew_is_looked_at_anew(database: Database) -> No
     for least in (0, 5):
         execute(database, f"create or replace view held as select * from positions where quantity > {least}")
         with database.connect() as connection:
-            states.append(state_of(connection, ["held"]))
+            states.append(states_of(connection, ["held"])["held"])
     assert states[0] != states[1]
-    assert all(states)
 
 
 def test_a_partitioned_table_is_followed_to_its_partitions(database: Database) -> None:
@@ -125,10 +232,10 @@ def test_a_partitioned_table_is_followed_to_its_partitions(database: Database) -
     execute(database, "create table closes (day date) partition by range (day)")
     execute(database, "create table closes_ever partition of closes default")
     with database.connect() as connection:
-        before = state_of(connection, ["closes"])
+        before = states_of(connection, ["closes"])["closes"]
     execute(database, "insert into closes values ('2026-03-13')")
     with database.connect() as connection:
-        assert before != state_of(connection, ["closes"]) != ""
+        assert before != states_of(connection, ["closes"])["closes"]
 
 
 def test_the_symbols_held_are_counted_on_each_day(database: Database) -> None:
