@@ -7,9 +7,12 @@ is an argument. Not here: which days are due or ready (store/days.py), trading d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
-from functools import cache
+from functools import cache, partial
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
@@ -74,7 +77,11 @@ class TradingCalendar:
 
     def days(self, first: date, last: date) -> list[date]:
         """Trading days from `first` to `last`, both included, oldest first; empty where `first > last`."""
-        return [day for day in _every_day(first, last) if self.is_trading_day(day)]
+        if first > last:
+            return []
+        every = [day for year in range(first.year, last.year + 1) for day in _open_days_of(year)]
+        chosen = every[bisect_left(every, first) : bisect_right(every, last)]
+        return [day for day in chosen if day not in self.extra_closures] if self.extra_closures else chosen
 
     def closures(self, first: date, last: date) -> list[date]:
         """Weekdays from `first` to `last`, both included, on which the NYSE is closed, oldest first."""
@@ -174,6 +181,14 @@ def _closures_of(year: int) -> Mapping[date, str]:
 
 
 @cache
+def _open_days_of(year: int) -> tuple[date, ...]:
+    """Days of a year on which the exchange opens, ascending: extra closures aside."""
+    closures = _closures_of(year)
+    every = _every_day(date(year, 1, 1), date(year, 12, 31))
+    return tuple(day for day in every if day.weekday() < _SATURDAY and day not in closures)
+
+
+@cache
 def _early_closes_of(year: int) -> Mapping[date, time]:
     """Half days of a year, planned or not, with the time in New York at which each closes."""
     planned = {day: _stated_close(name) for day, name in _from_library(year, "half_day").items()}
@@ -182,9 +197,27 @@ def _early_closes_of(year: int) -> Mapping[date, time]:
 
 
 def _from_library(year: int, category: str) -> dict[date, str]:
-    import holidays  # 0.6 s with its first year: only where a day is asked
+    return dict(_exchange()(years=year, categories=category, language="en_US").items())
 
-    return dict(holidays.financial_holidays("XNYS", years=year, categories=category, language="en_US").items())
+
+@cache
+def _exchange() -> Callable[..., Mapping[date, str]]:
+    """The library's class of XNYS, from its own file: by its package every exchange and country comes along, 0.1 s of each
+    start; so only where the file is not there."""
+    import holidays  # only where a day is asked
+
+    spec = spec_from_file_location(
+        "holidays_of_xnys", Path(holidays.__file__).parent / "financial/ny_stock_exchange.py"
+    )
+    if spec is None or spec.loader is None:
+        return partial(holidays.financial_holidays, "XNYS")
+    module = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        found: Callable[..., Mapping[date, str]] = module.NewYorkStockExchange
+    except (OSError, AttributeError):
+        return partial(holidays.financial_holidays, "XNYS")
+    return found
 
 
 def _stated_close(name: str) -> time:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from refresh_assets.store.restatement import PricesChanged, Record, Restatement
     from refresh_assets.store.stale import Stale
     from refresh_assets.store.stale_prices import PriceChange
+    from refresh_assets.store.stale_snapshots import SnapshotChange
 
 SHOWN_STRETCHES = 12
 SHOWN_CLOSES = 10
@@ -57,6 +58,10 @@ def stale_figures(stale: Stale) -> dict[str, Any]:
             for day, kinds in stale.days.items()
         ],
         "closes": [asdict(one) for one in stale.prices],
+        "snapshots": [
+            {**asdict(one), "days": list(one.days), "portfolio_usd": one.portfolio_usd} for one in stale.snapshots
+        ],
+        "days_without_snapshots": stale.unmeasured,
         "complete_days": stale.complete,
         "latest_days_looked_at": dict(stale.looked_at),
         "days_of_another_version": stale.older_version,
@@ -79,6 +84,7 @@ def print_stale(stale: Stale, complete: Sequence[date]) -> None:
         if len(stretches) > SHOWN_STRETCHES:
             rest, first = stretches[:-SHOWN_STRETCHES], stretches[0][0]
             console.print(f"  and {len(rest)} earlier stretches, {first} to {rest[-1][1]}: add --json to see all.")
+        _print_snapshots(stale)
         _print_closes(stale)
     _print_looked_at(stale)
 
@@ -89,6 +95,7 @@ def print_stale_day(stale: Stale) -> None:
     for day, kinds in stale.days.items():
         console.print(f"It no longer agrees with what it was computed from: {in_words(kinds)}.")
         console.print(f"What to do: {_again(day, day)}")
+        _print_snapshots(stale)
         _print_closes(stale)
     if stale.older_version:
         console.print("It was computed by another version of refresh-assets: only its closes can be compared.")
@@ -121,6 +128,36 @@ def _stretches(stale: Stale, complete: Sequence[date]) -> list[tuple[date, date,
     return found
 
 
+def _print_snapshots(stale: Stale) -> None:
+    """Whose snapshots would change by positions and valuations: a line a cause, for it reaches many days alike."""
+    if not stale.snapshots:
+        return
+    console = wide_console()
+    console.print(
+        "Snapshots that would change with positions and valuations; the figures are of the latest of the days:"
+    )
+    for one in stale.snapshots[:SHOWN_CLOSES]:
+        console.print(f"  {_span(one.days)}: {_size_of(one)}", markup=False)
+    if len(stale.snapshots) > SHOWN_CLOSES:
+        console.print(f"  and {len(stale.snapshots) - SHOWN_CLOSES} more, earlier: add --json to see all.")
+    if stale.unmeasured:
+        days = "1 more day was" if stale.unmeasured == 1 else f"{stale.unmeasured} more days were"
+        console.print(f"  {days} not computed for this: refresh-assets status --date DAY")
+
+
+def _size_of(one: SnapshotChange) -> str:
+    if not one.portfolios:
+        return "no portfolio's, what differs is not in them."
+    number = f"{one.portfolios} portfolios" if one.portfolios != 1 else "1 portfolio"
+    if one.column is None:
+        return f"{number}, no amount in USD."
+    return f"{number}, {one.usd:,.0f} USD of {one.column}; most in {one.portfolio}, {one.portfolio_usd:+,.0f}."
+
+
+def _span(days: Sequence[date]) -> str:
+    return f"on {days[0]}" if len(days) == 1 else f"on {len(days)} days, {days[0]} to {days[-1]}"
+
+
 def _print_closes(stale: Stale) -> None:
     if not stale.prices:
         return
@@ -138,9 +175,7 @@ def _close(close: float | None) -> str:
 
 
 def _in_a_line(one: PriceChange) -> str:
-    number = len(one.days)
-    span = f"on {one.days[0]}" if number == 1 else f"on {number} days, {one.days[0]} to {one.days[-1]}"
-    words = f"{one.symbol} {_close(one.old)} -> {_close(one.new)} {span}: {_kind_of(one)}."
+    words = f"{one.symbol} {_close(one.old)} -> {_close(one.new)} {_span(one.days)}: {_kind_of(one)}."
     if one.portfolios is None or one.usd is None:
         return words
     if one.portfolio is None:

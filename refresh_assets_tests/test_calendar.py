@@ -13,11 +13,12 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 
+import holidays
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresh_assets.calendar import NEW_YORK, TradingCalendar
+from refresh_assets.calendar import NEW_YORK, TradingCalendar, _exchange, _from_library
 from refresh_assets.errors import DayRefused
 
 CALENDAR = TradingCalendar()
@@ -234,6 +235,32 @@ def test_a_refused_day_names_the_reason_and_its_neighbours(day: str, text: str) 
 def test_importing_the_calendar_does_not_import_the_library_of_holidays() -> None:
     code = "import sys, refresh_assets.calendar; sys.exit('holidays' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
+
+
+def test_the_exchange_alone_is_loaded_and_is_that_of_the_library() -> None:
+    """From its own file, without every country's holidays; the days are those that the library's front door gives."""
+    loads = "import sys, datetime; from refresh_assets.calendar import TradingCalendar;"
+    loads += (
+        "TradingCalendar().is_trading_day(datetime.date(2026, 3, 13)); sys.exit('holidays.countries' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", loads], cwd=Path(__file__).parents[1], check=False).returncode == 0
+
+    for category in ("public", "half_day"):
+        for year in range(1970, 2041):
+            known = holidays.financial_holidays("XNYS", years=year, categories=category, language="en_US")
+            assert _from_library(year, category) == dict(known.items()), (category, year)
+
+
+def test_where_the_library_keeps_the_exchange_elsewhere_its_front_door_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another version of it may have other files: then the start is slower, and the days are the same."""
+    monkeypatch.setattr(holidays, "__file__", str(tmp_path / "__init__.py"))
+    _exchange.cache_clear()
+    try:
+        assert _from_library(2026, "public")[date(2026, 11, 26)] == "Thanksgiving Day"
+    finally:
+        _exchange.cache_clear()
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -19,6 +19,7 @@ from refresh_assets.assets.night import Night
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.core.correlations import WINDOW_DAYS
+from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import NoPrices
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database
@@ -26,7 +27,8 @@ from refresh_assets.store.days import complete_days, standing_tables, stored_inp
 from refresh_assets.store.portfolios import names_of
 from refresh_assets.store.restatement import Restatement
 from refresh_assets.store.schema_names import DAY_TABLES
-from refresh_assets.store.stale import PRICES, WINDOW, Budget, Stale, stale_days
+from refresh_assets.store.stale import POSITIONS, PRICES, VALUATIONS, WINDOW, Budget, Stale, stale_days
+from refresh_assets.store.stale_snapshots import SnapshotChange, snapshot_change
 from refresh_assets.store.write import Written
 
 DRY_RUN = "dry run"
@@ -98,7 +100,8 @@ def would_change(settings: Settings, days: Sequence[date], select: Collection[st
 
 
 def look_at_day(settings: Settings, day: date) -> Stale:
-    """Every kind of input of one complete day against what it was computed from, and the closes that changed."""
+    """Every kind of input of one complete day against what it was computed from, the closes that changed, and whose snapshots
+    would where it is more than closes."""
     database, calendar = Database.of(settings), TradingCalendar(settings.extra_closures)
     begin = calendar.previous(day - timedelta(days=WINDOW_DAYS))
     with database.connect() as connection:
@@ -107,20 +110,25 @@ def look_at_day(settings: Settings, day: date) -> Stale:
     # Positions, valuations and betas come from the night itself, below.
     found = stale_days(database, calendar, window, Budget(marks=10**12, positions=0))
     kinds = [PRICES] if PRICES in found.days.get(day, ()) else []
+    changed: list[SnapshotChange] = []
     if stored is not None:
         with closing(_night(settings, database, [day])) as night:
             now = night.digests(day)
-        differ = [kind for kind, value in now.items() if value != stored.get(kind)]
+            differ = [kind for kind, value in now.items() if value != stored.get(kind)]
+            if {POSITIONS, VALUATIONS}.intersection(differ):
+                again = (snapshots(one.book, night.inputs.prices) for one in night.books(day))
+                changed = [snapshot_change(night.inputs.snapshot, (day,), again)]
         kinds += [WINDOW if kind == PRICES else kind for kind in differ if kind not in kinds]
     elif WINDOW in found.days.get(day, ()):
         kinds.append(WINDOW)
-    known = ("prices", "positions", "valuations", "betas", "factors", "scenarios", "settings")
+    known = (PRICES, POSITIONS, VALUATIONS, "betas", "factors", "scenarios", "settings")
     looked_at = dict.fromkeys(known, 1) if stored is not None else {PRICES: 1}
     changes = found.prices if kinds else ()
     return replace(
         found,
         days={day: tuple(kinds)} if kinds else {},
         prices=changes,
+        snapshots=changed,
         complete=1,
         looked_at=looked_at,
         older_version=int(stored is None),

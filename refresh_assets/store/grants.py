@@ -18,7 +18,7 @@ from refresh_assets.errors import UsageError
 from refresh_assets.settings import DAGSTER_SCHEMA
 from refresh_assets.store.database import Database
 from refresh_assets.store.provision import OUR_VIEWS, check_platform
-from refresh_assets.store.schema import OWNER_MARK
+from refresh_assets.store.schema_names import OWNER_MARK
 
 _BETA = ("symbol", "factor_id", "calculation_date", "beta_value", "calculation_method")
 

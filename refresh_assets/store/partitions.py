@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from refresh_assets.store.schema import OWNER_MARK
+from refresh_assets.store.schema_names import OWNER_MARK
 
 
 def ensure_partition(connection: psycopg.Connection[Any], table: str, day: date) -> str:

@@ -1,7 +1,7 @@
 """Getting a database ready: our tables by migration, the platform's only where there are none.
 
 Here: what `refresh-assets init` does, and the check of the platform's columns that every run makes first. Not here: the
-tables' shapes (schema.py), rows of a night (write.py)."""
+tables' shapes (schema.py, which loads SQLAlchemy: only where tables are made), rows of a night (write.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psycopg
 
 from refresh_assets.errors import SchemaError
 from refresh_assets.store.database import Database
-from refresh_assets.store.schema import OPTIONAL_PLATFORM_TABLES, OWNER_MARK, ours, platform
+from refresh_assets.store.schema_names import OPTIONAL_PLATFORM_TABLES, OWNER_MARK, PLATFORM_COLUMNS
 
 FACTOR_NAMESPACE = uuid5(NAMESPACE_URL, "refresh-assets/factors")
 # name, type, proxy, short proxy, estimation, window in calendar days, minimum of common returns: spec section 7
@@ -35,8 +35,8 @@ DEFAULT_FACTORS = (
 )
 
 
-TYPES = {"Uuid": "uuid", "Text": "text", "Numeric": "numeric", "Date": "date"}
-"""SQLAlchemy's type of a platform column -> the type that the night can read it as; others are as they come."""
+TYPES = frozenset({"uuid", "text", "numeric", "date"})
+"""A platform column of one of these the night can read as nothing else; those of other types are as they come."""
 ANY_TYPE = frozenset(
     {
         "portfolios.user_id",
@@ -82,12 +82,12 @@ def check_platform(connection: psycopg.Connection[Any], database: Database) -> s
     column is of a type that cannot be read."""
     found = _columns(connection, database.platform_schema)
     missing = []
-    for name, table in platform.tables.items():
+    for name, columns in PLATFORM_COLUMNS.items():
         if name not in found:
             if name not in OPTIONAL_PLATFORM_TABLES:
                 missing.append(name)
             continue
-        missing += [f"{name}.{column.name}" for column in table.columns if column.name not in found[name]]
+        missing += [f"{name}.{column}" for column in columns if column not in found[name]]
     if missing:
         raise SchemaError(
             f"the platform's schema {database.platform_schema!r} lacks {', '.join(missing)}",
@@ -100,7 +100,7 @@ def check_platform(connection: psycopg.Connection[Any], database: Database) -> s
             f"the platform's schema {database.platform_schema!r} has {', '.join(wrong)}",
             "create views that cast these columns in a schema of their own, and name it in REFRESH_PLATFORM_SCHEMA",
         )
-    return {name for name in platform.tables if name in found}
+    return {name for name in PLATFORM_COLUMNS if name in found}
 
 
 def check_ours(connection: psycopg.Connection[Any], database: Database) -> None:
@@ -140,17 +140,18 @@ def _columns(connection: psycopg.Connection[Any], schema: str) -> dict[str, dict
 def _wrong_types(found: dict[str, dict[str, str]]) -> list[str]:
     """Columns of a type that the night cannot read, each with what it is and what is expected."""
     wrong = []
-    for name, table in platform.tables.items():
-        for column in table.columns:
-            expected = TYPES.get(type(column.type).__name__)
-            has = found.get(name, {}).get(column.name, expected)
-            if expected is not None and has != expected and f"{name}.{column.name}" not in ANY_TYPE:
-                wrong.append(f"{name}.{column.name} as {has} (expected {expected})")
+    for name, columns in PLATFORM_COLUMNS.items():
+        for column, expected in columns.items():
+            has = found.get(name, {}).get(column, expected)
+            if expected in TYPES and has != expected and f"{name}.{column}" not in ANY_TYPE:
+                wrong.append(f"{name}.{column} as {has} (expected {expected})")
     return wrong
 
 
 def _refuse_foreign_tables(connection: psycopg.Connection[Any], database: Database) -> None:
     """A table of one of our names without our mark is somebody else's."""
+    from refresh_assets.store.schema import ours
+
     rows = connection.execute(
         "select c.relname from pg_class c where c.relnamespace = to_regnamespace(%s) and c.relname = any(%s)"
         " and coalesce(obj_description(c.oid, 'pg_class'), '') not like %s order by 1",
@@ -168,6 +169,8 @@ OUR_VIEWS = ("pairwise_correlations", "stress_factor_impacts", "refresh_complete
 
 
 def _create_platform_tables(database: Database) -> tuple[str, ...]:
+    from refresh_assets.store.schema import platform
+
     with database.connect() as connection:
         found = _columns(connection, database.platform_schema)
         row = connection.execute(

@@ -1,7 +1,7 @@
 """The tables that explain and report read are there.
 
-Here: one cheap look. Not here: the words, which come from the check that every run makes (provision.py): it loads SQLAlchemy,
-so it is only called where something is missing."""
+Here: one cheap look. Not here: the words, which come from the check that every run makes (provision.py), called only where
+something is missing."""
 
 from __future__ import annotations
 

@@ -1,11 +1,14 @@
 """The tables: the platform's, which we read, and ours, which the night writes.
 
-Here: names, columns, types, keys, and the comment that marks a table as ours. Not here: how a database gets them
-(migrations/ and provision.py), views (migrations/), what the columns mean in full (docs and the comments below).
+Here: columns, types, keys, and the comment that marks a table as ours. Not here: the names that are needed without
+SQLAlchemy, and the platform's columns (schema_names.py), how a database gets the tables (migrations/ and provision.py), views
+(migrations/), what the columns mean in full (docs and the comments below).
 
 All SQL of this package names tables without a schema; a connection's search_path (store/database.py) finds them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -28,9 +31,9 @@ from sqlalchemy import (
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.schema import SchemaItem
 
-OWNER_MARK = "refresh-assets: "
-"""Every table of ours carries a comment that begins with this: how `init` tells it from one that only has its name."""
+from refresh_assets.store.schema_names import DAY_KEYS, DAY_TABLES, OWNER_MARK, PLATFORM_COLUMNS
 
 platform = MetaData()
 ours = MetaData()
@@ -38,116 +41,47 @@ ours = MetaData()
 MOMENT = DateTime(timezone=True)
 MONEY = Numeric(20, 2)
 
-portfolios = Table(
-    "portfolios",
-    platform,
-    Column("id", Uuid, primary_key=True),
-    Column("name", Text),
-    Column("user_id", Uuid),
-    Column("inception_date", Date),
-    Column("created_at", MOMENT),
-    Column("deleted_at", MOMENT),
+TYPES: dict[str, Any] = {
+    "uuid": Uuid,
+    "text": Text,
+    "numeric": Numeric,
+    "date": Date,
+    "timestamptz": MOMENT,
+    "int4": Integer,
+    "bool": Boolean,
+    "jsonb": JSONB,
+}
+
+
+def _of_platform(name: str, *constraints: SchemaItem, **options: Any) -> Table:
+    """A table of the platform, with the columns that schema_names.py says."""
+    columns = (Column(column, TYPES[type_]) for column, type_ in PLATFORM_COLUMNS[name].items())
+    return Table(name, platform, *columns, *constraints, **options)
+
+
+portfolios = _of_platform("portfolios", PrimaryKeyConstraint("id"))
+# Half-empty pages keep the nightly update of market values HOT: no index is touched.
+positions = _of_platform(
+    "positions", PrimaryKeyConstraint("id"), Index(None, "portfolio_id"), postgresql_with={"fillfactor": 50}
 )
-positions = Table(
-    "positions",
-    platform,
-    Column("id", Uuid, primary_key=True),
-    Column("portfolio_id", Uuid, index=True),
-    Column("symbol", Text),
-    Column("investment_class", Text),
-    Column("quantity", Numeric),
-    Column("entry_price", Numeric),
-    Column("entry_date", Date),
-    Column("exit_price", Numeric),
-    Column("exit_date", Date),
-    Column("market_value", Numeric),
-    Column("last_price", Numeric),
-    Column("last_price_date", Date),
-    Column("deleted_at", MOMENT),
-    # Half-empty pages keep the nightly update of market values HOT: no index is touched.
-    postgresql_with={"fillfactor": 50},
+private_valuations = _of_platform("private_valuations", PrimaryKeyConstraint("position_id", "as_of"))
+position_realized_events = _of_platform(
+    "position_realized_events", PrimaryKeyConstraint("id"), Index(None, "position_id")
 )
-private_valuations = Table(
-    "private_valuations",
-    platform,
-    Column("position_id", Uuid),
-    Column("as_of", Date),
-    Column("market_value", Numeric),
-    PrimaryKeyConstraint("position_id", "as_of"),
-)
-position_realized_events = Table(
-    "position_realized_events",
-    platform,
-    Column("id", Uuid, primary_key=True),
-    Column("position_id", Uuid, index=True),
-    Column("trade_date", Date),
-    Column("quantity_closed", Numeric),
-    Column("price", Numeric),
-)
-market_data_cache = Table(
-    "market_data_cache",
-    platform,
-    Column("symbol", Text),
-    Column("date", Date),
-    Column("close_price", Numeric),
-    UniqueConstraint("symbol", "date"),
-    Index(None, "date"),
-)
-factor_definitions = Table(
-    "factor_definitions",
-    platform,
-    Column("id", Uuid, primary_key=True),
-    Column("name", Text, unique=True),
-    Column("factor_type", Text),
-    Column("proxy", Text),
-    Column("short_proxy", Text),
-    Column("estimation", Text),
-    Column("window_days", Integer),
-    Column("min_observations", Integer),
-    Column("display_order", Integer),
-    Column("is_active", Boolean),
-)
-symbol_factor_exposures = Table(
+market_data_cache = _of_platform("market_data_cache", UniqueConstraint("symbol", "date"), Index(None, "date"))
+factor_definitions = _of_platform("factor_definitions", PrimaryKeyConstraint("id"), UniqueConstraint("name"))
+symbol_factor_exposures = _of_platform(
     "symbol_factor_exposures",
-    platform,
-    Column("symbol", Text),
-    Column("factor_id", Uuid),
-    Column("calculation_date", Date),
-    Column("beta_value", Numeric),
-    Column("r_squared", Numeric),
-    Column("observations", Integer),
-    Column("quality_flag", Text),
-    Column("calculation_method", Text),
     UniqueConstraint("symbol", "factor_id", "calculation_date"),
     Index(None, "calculation_date"),
 )
-symbol_onboarding = Table(
-    "symbol_onboarding",
-    platform,
-    Column("symbol", Text, primary_key=True),
-    Column("status", Text),
-    Column("requested_at", MOMENT),
-    Column("updated_at", MOMENT),
-)
-batch_run_tracking = Table(
-    "batch_run_tracking",
-    platform,
-    Column("batch_type", Text),
-    Column("target_date", Date),
-    Column("status", Text),
-    Column("started_at", MOMENT),
-    Column("completed_at", MOMENT),
-    Column("error_message", Text),
-    Column("metrics", JSONB),
-    PrimaryKeyConstraint("batch_type", "target_date"),
-)
-
-OPTIONAL_PLATFORM_TABLES = frozenset({"private_valuations", "position_realized_events"})
-"""May be absent: then nothing is valued by date, and nothing was ever partly sold."""
+symbol_onboarding = _of_platform("symbol_onboarding", PrimaryKeyConstraint("symbol"))
+batch_run_tracking = _of_platform("batch_run_tracking", PrimaryKeyConstraint("batch_type", "target_date"))
 
 
-def _by_month(name: str, day: str, *columns: Column[object], key: tuple[str, ...], comment: str) -> Table:
-    """A table of ours with one partition a month of `day`, primary key (day, *key)."""
+def _by_month(name: str, *columns: Column[object], comment: str) -> Table:
+    """A table of ours with one partition a month of its day, primary key that day and its key."""
+    day, key = DAY_TABLES[name], DAY_KEYS[name]
     return Table(
         name,
         ours,
@@ -161,7 +95,6 @@ def _by_month(name: str, day: str, *columns: Column[object], key: tuple[str, ...
 
 portfolio_snapshots = _by_month(
     "portfolio_snapshots",
-    "snapshot_date",
     Column("portfolio_id", Uuid, nullable=False),
     Column("total_value", MONEY, nullable=False),
     Column("total_cost", MONEY, nullable=False),
@@ -178,12 +111,10 @@ portfolio_snapshots = _by_month(
     Column("positions_unpriced", Integer, nullable=False),
     Column("pnl_legs_missing", Integer, nullable=False),
     Column("is_partial", Boolean, nullable=False),
-    key=("portfolio_id",),
     comment="value, cost, P&L and exposure of each portfolio on each day, USD; one row a portfolio and day",
 )
 correlation_calculations = _by_month(
     "correlation_calculations",
-    "calculation_date",
     Column("portfolio_id", Uuid, nullable=False),
     Column("symbols", ARRAY(Text), nullable=False),
     Column("correlations", ARRAY(REAL), nullable=False),
@@ -196,30 +127,25 @@ correlation_calculations = _by_month(
     Column("positions_included", Integer, nullable=False),
     Column("positions_excluded", Integer, nullable=False),
     Column("duration_days", Integer, nullable=False),
-    key=("portfolio_id",),
     comment="correlations of log returns inside each portfolio; the pairs are an upper triangle, row by row",
 )
 factor_exposures = _by_month(
     "factor_exposures",
-    "calculation_date",
     Column("portfolio_id", Uuid, nullable=False),
     Column("factor_id", Uuid, nullable=False),
     Column("exposure_value", Double),
     Column("exposure_dollar", Double),
     Column("coverage", Double, nullable=False),
-    key=("portfolio_id", "factor_id"),
     comment="exposure of each portfolio to each active factor, USD and fraction of PUBLIC gross; null is unknown",
 )
 stress_test_results = _by_month(
     "stress_test_results",
-    "calculation_date",
     Column("portfolio_id", Uuid, nullable=False),
     Column("scenario_id", Text, nullable=False),
     Column("direct_pnl", Double),
     Column("correlated_pnl", Double),
     Column("correlation_effect", Double),
     Column("is_capped", Boolean, nullable=False),
-    key=("portfolio_id", "scenario_id"),
     comment="P&L of each portfolio under each scenario, USD; null is unknown",
 )
 stress_factor_shocks = Table(

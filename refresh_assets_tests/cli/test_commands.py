@@ -5,6 +5,7 @@ Here: init, run, status and their errors. Not here: the demo (test_demo.py), the
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from datetime import date
@@ -287,6 +288,26 @@ def test_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"], ["status", "--date", str(DAYS[0])]], ids=" ".join)
+def test_status_loads_nothing_that_it_does_not_need(evening: Database, words: list[str]) -> None:
+    """A look at some days imports no Dagster, SQLAlchemy, Alembic or pandas, and of all exchanges' holidays only ours.
+
+    In a process of its own, which sees the same evening."""
+    cli.main(["run", "--from", str(DAYS[0]), "--to", str(DAYS[1])])
+    code = (
+        "import sys; from datetime import datetime; from refresh_assets import cli;"
+        f"cli._clock.append(datetime.fromisoformat({cli._clock[0].isoformat()!r})); code = cli.main({words!r});"
+        "unwanted = ('dagster', 'sqlalchemy', 'alembic', 'pandas', 'scipy', 'apprise', 'opentelemetry',"
+        " 'holidays.countries', 'holidays.financial');"
+        "print(code, [name for name in unwanted if name in sys.modules], file=sys.stderr)"
+    )
+    environment = {**os.environ, "REFRESH_DATABASE_URL": evening.url, "REFRESH_START_DATE": str(DAYS[0])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+
+    assert done.stderr.strip() == "0 []"
+    assert str(DAYS[0]) in done.stdout
 
 
 def test_the_installed_command_is_this_one() -> None:

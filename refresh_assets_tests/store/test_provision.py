@@ -13,7 +13,8 @@ from sqlalchemy.pool import NullPool
 from refresh_assets.errors import SchemaError
 from refresh_assets.store.database import Database
 from refresh_assets.store.provision import DEFAULT_FACTORS, check_ours, check_platform, head_revision, init
-from refresh_assets.store.schema import OPTIONAL_PLATFORM_TABLES, ours, platform
+from refresh_assets.store.schema import ours, platform
+from refresh_assets.store.schema_names import OPTIONAL_PLATFORM_TABLES
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import execute, insert, run, table_rows
 
