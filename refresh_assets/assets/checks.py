@@ -8,12 +8,13 @@ step each would cost more than all that is asked (as it is, Dagster takes some 2
 blocking: the rows are committed by then, and a blocking check would only stop what comes after it, for every day of the
 range."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from refresh_assets.assets.partitions import trading_days
 from refresh_assets.calendar import TradingCalendar
@@ -97,25 +98,60 @@ PROMISES = (
         WARN,
     ),
 )
-_BY_KEY = {dg.AssetCheckKey(dg.AssetKey(one.table), one.name): one for one in PROMISES}
+SPECS = {one: dg.AssetCheckSpec(one.name, asset=one.table, description=one.description) for one in PROMISES}
+_BY_KEY = {spec.key: one for one, spec in SPECS.items()}
 
 
 @dg.multi_asset_check(
     name="night_checks",
-    specs=[dg.AssetCheckSpec(one.name, asset=one.table, description=one.description) for one in PROMISES],
+    specs=list(SPECS.values()),
     can_subset=True,
 )
-def night_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+def night_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Output[None] | dg.AssetCheckEvaluation]:
     """What stands in the tables for the days of the run; alone, and without a day: for the latest complete one."""
     chosen = [_BY_KEY[key] for key in sorted(context.selected_asset_check_keys, key=str)]
     try:
         results = retried(partial(checked, context.run.tags, chosen, datetime.now(UTC)))
     except Exception as error:  # the rows are committed: a question that cannot be asked must not turn the night red
         results = [(one, not_asked(one, error)) for one in chosen]
+    targets = materializations(context.instance, {one.table for one in chosen})
     for one, result in results:
         if not result.passed:
             context.log.warning(f"{one.table}, {one.name}: {result.description}")
-        yield result
+        yield dg.Output(None, SPECS[one].get_python_identifier())
+        yield evaluation(result, targets.get(one.table))
+
+
+def materializations(
+    instance: dg.DagsterInstance, tables: Collection[str]
+) -> dict[str, AssetCheckEvaluationTargetMaterializationData]:
+    """The latest of each table: what a result is about."""
+    found = {}
+    for record in instance.get_asset_records([dg.AssetKey(table) for table in sorted(tables)]):
+        if (latest := record.asset_entry.last_materialization_record) is not None:
+            found[record.asset_entry.asset_key.to_user_string()] = AssetCheckEvaluationTargetMaterializationData(
+                run_id=latest.run_id, storage_id=latest.storage_id, timestamp=latest.timestamp
+            )
+    return found
+
+
+def evaluation(
+    result: dg.AssetCheckResult, target: AssetCheckEvaluationTargetMaterializationData | None
+) -> dg.AssetCheckEvaluation:
+    """What Dagster makes of a result by itself, if it may look for the table's materialization and its inputs' versions
+    for each table anew."""
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    return dg.AssetCheckEvaluation(
+        asset_key=result.asset_key,
+        check_name=result.check_name,
+        passed=result.passed,
+        metadata=result.metadata,
+        target_materialization_data=target,
+        severity=result.severity,
+        description=result.description,
+        blocking=False,
+    )
 
 
 def checked(
@@ -130,6 +166,7 @@ def checked(
         days = days_of_run(tags, calendar, now, lambda: latest_complete_day(connection))
         connection.commit()
         found = findings(connection, calendar, days, asks, effective)
+        connection.commit()  # and with it the plans made for scans: looking up one close would read all 1.5 million
         fresh = freshness(connection, calendar, effective)
     results = []
     for one in promises:

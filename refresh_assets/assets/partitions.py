@@ -17,6 +17,8 @@ from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.errors import DayRefused
 from refresh_assets.settings import Settings
 
+SATURDAY = 5
+WEEKENDS = "0 0 * * 0,6"
 YEARS_AHEAD = 2
 """Holidays this far ahead are left out of the keys; the definitions are loaded anew far more often."""
 
@@ -27,12 +29,14 @@ def trading_day_partitions(settings: Settings, now: datetime) -> dg.DailyPartiti
     first = settings.start_date
     last = date(now.year + YEARS_AHEAD, 12, 31)
     number = (last - first).days + 1
-    closed = [day for day in (first + timedelta(days=n) for n in range(number)) if not calendar.is_trading_day(day)]
+    weekdays = [day for day in (first + timedelta(days=n) for n in range(number)) if day.weekday() < SATURDAY]
+    holidays = [day for day in weekdays if not calendar.is_trading_day(day)]
     return dg.DailyPartitionsDefinition(
         start_date=first.isoformat(),
         timezone=str(NEW_YORK),
         end_offset=1,
-        exclusions=[datetime(day.year, day.month, day.day, tzinfo=NEW_YORK) for day in closed],
+        # Dagster writes them all into every run, and twice for every check of it: of weekends as dates, 100 kB each time.
+        exclusions=[WEEKENDS, *(datetime(day.year, day.month, day.day, tzinfo=NEW_YORK) for day in holidays)],
     )
 
 

@@ -58,7 +58,7 @@ class Finding:
 # portfolio tells them all: with weights that nobody chose no two errors cancel.
 _WEIGHT = "(1 + hashtext(scenario_id) / 4294967296.0::float8)"
 _SHARED = f"""
-with moves as materialized (
+with moves as (  -- not materialized, or the join with it and the sums over it would be left to one process
     select factor_id, sum({_WEIGHT} * shock) as direct,
         sum({_WEIGHT} * expected_move) filter (where is_joint) as correlated
     from stress_factor_shocks where calculation_date = %(day)s group by factor_id

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster import DagsterEventType
+from dagster import DagsterEventType, serialize_value
 
 from refresh_assets.assets.checks import PROMISES
 from refresh_assets.automation.launch import ALL, Outcome, range_tags, run_days
@@ -20,6 +20,7 @@ from refresh_assets.settings import load
 from refresh_assets.store.database import Database
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests import worlds
+from refresh_assets_tests.assets.tampering import TAMPERED
 from refresh_assets_tests.conftest import new_database
 from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, execute, insert, portfolio, position, uid
 
@@ -138,6 +139,39 @@ def test_after_a_range_the_latest_record_of_each_check_is_its_result() -> None:
 
 
 @pytest.mark.usefixtures("home")
+def test_a_result_is_about_what_its_run_wrote() -> None:
+    """As Dagster would say it: the latest materialization of the table, for each check and in a run of the checks alone."""
+    outcome, found = launched(BEFORE, DAY)
+
+    with dg.DagsterInstance.get() as instance:
+        latest = {
+            record.asset_entry.asset_key.to_user_string(): record.asset_entry.last_materialization_record
+            for record in instance.get_asset_records([dg.AssetKey(table) for table in DAY_TABLES])
+        }
+        alone = ALONE.execute_in_process(instance=instance, run_config=QUIET)
+        again = evaluations(instance, alone.run_id)
+    for (table, _), one in (*found.items(), *again.items()):
+        target, written = one.target_materialization_data, latest[table]
+        assert target is not None
+        assert written is not None
+        assert (target.run_id, target.storage_id) == (outcome.run_id, written.storage_id)
+
+
+@pytest.mark.usefixtures("home")
+def test_what_dagster_writes_of_a_check_does_not_grow_with_the_years() -> None:
+    """It writes the partitions into each check's plan, twice: of every closed day by its date, that is 100 kB a check."""
+    outcome, _ = launched(DAY)
+
+    with dg.DagsterInstance.get() as instance:
+        planned = instance.get_records_for_run(
+            outcome.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+        ).records
+    sizes = [len(serialize_value(record.event_log_entry)) for record in planned]
+    assert len(sizes) == len(EVERY)
+    assert max(sizes) < 20_000
+
+
+@pytest.mark.usefixtures("home")
 def test_a_run_of_some_assets_asks_their_checks_alone() -> None:
     """`run --select`: what others promise is not asked again, and an asset without checks has none."""
     launched(DAY)
@@ -194,114 +228,6 @@ def test_checks_of_a_platform_without_a_night_pass(database: Database, monkeypat
     """There is nothing to promise yet."""
     monkeypatch.setenv("REFRESH_DATABASE_URL", database.url)
     assert failed(checked()) == set()
-
-
-ONE, THREE, FOUR = (str(uid("portfolio", number)) for number in (1, 3, 4))
-DAY_OF_1 = f"calculation_date = '{DAY}' and portfolio_id = '{ONE}'"
-A_FACTOR = "factor_id = (select id from factor_definitions where name = 'Value')"
-A_SCENARIO = "scenario_id = 'market_up_5'"
-
-
-def stress(change: str) -> str:
-    return f"update stress_test_results set {change} where {DAY_OF_1} and {A_SCENARIO}"
-
-
-def exposure(change: str) -> str:
-    return f"update factor_exposures set {change} where {DAY_OF_1} and {A_FACTOR}"
-
-
-def correlation(change: str) -> str:
-    return f"update correlation_calculations set {change} where {DAY_OF_1}"
-
-
-TAMPERED = {
-    ("portfolio_snapshots", "everyone_accounted_for"): {
-        "a snapshot is gone": (
-            f"delete from portfolio_snapshots where snapshot_date = '{DAY}' and portfolio_id = '{THREE}'",
-            "4 portfolios are due, 3 have rows or an exception that says why not; 3 rows stand there, the night wrote 4",
-        ),
-        "one owner's rows are another's": (
-            f"update portfolio_snapshots set portfolio_id = gen_random_uuid() where portfolio_id = '{THREE}'",
-            "4 portfolios are due, 4 have rows",
-        ),
-        "the exception that says why a book has no correlations is gone": (
-            "delete from refresh_exceptions where code = 'too_few_symbols'",
-            "4 portfolios are due, 3 have rows",
-        ),
-        "one factor of one book is gone": (
-            f"delete from factor_exposures where {DAY_OF_1} and {A_FACTOR}",
-            "47 rows stand there, the night wrote 48",
-        ),
-        "one book's stress results are gone": (
-            f"delete from stress_test_results where {DAY_OF_1}",
-            "4 portfolios are due, 3 have rows",
-        ),
-    },
-    ("portfolio_snapshots", "nothing_dated_later"): {
-        "a mark is the next day's close": (
-            "insert into market_data_cache values ('AAA', '2026-03-16', 71.5);"
-            f"update refresh_marks set close_price = 71.50 where symbol = 'AAA' and calculation_date = '{DAY}'",
-            "the mark of AAA is a later close",
-        ),
-        "the day's betas are another day's": (
-            f"update symbol_factor_exposures set calculation_date = '2026-03-16' where calculation_date = '{DAY}'",
-            "exposures rest on betas of another day",
-        ),
-        "a row is of a day to come": (
-            f"update refresh_exceptions set calculation_date = current_date + 9 where calculation_date = '{BEFORE}'",
-            "a row is dated later than the last close",
-        ),
-    },
-    ("correlation_calculations", "correlations_in_bounds"): {
-        "a correlation beyond 1": (correlation("correlations[1] = 1.0001"), ONE),
-        "a correlation that is no number": (correlation("correlations[2] = 'NaN'"), ONE),
-        "a pair too few": (correlation("data_points = data_points[2:]"), ONE),
-    },
-    ("factor_exposures", "gross_equals_snapshots"): {
-        "a gross exposure below its stocks'": (
-            f"update portfolio_snapshots set gross_exposure = gross_exposure / 20 where portfolio_id = '{ONE}'",
-            ONE,
-        ),
-        "a PUBLIC book's gross exposure by two cents": (
-            f"update portfolio_snapshots set gross_exposure = gross_exposure + 0.02 where portfolio_id = '{FOUR}'",
-            FOUR,
-        ),
-        "one factor's fraction of gross": (exposure("exposure_value = exposure_value * 1.01"), ONE),
-    },
-    ("factor_exposures", "coverage"): {
-        "a coverage above 1": (exposure("coverage = 1.01"), ONE),
-        "a coverage of what is unknown": (exposure("exposure_dollar = null"), ONE),
-        "half of the betas": (
-            f"update factor_exposures set coverage = 0.5 where calculation_date = '{DAY}'",
-            "mean coverage 50.0%, below 80%",
-        ),
-    },
-    ("stress_test_results", "impacts_add_up"): {
-        "a direct loss by three cents": (
-            stress("direct_pnl = direct_pnl - 0.03, correlation_effect = correlated_pnl - (direct_pnl - 0.03)"),
-            ONE,
-        ),
-        "two scenarios exchanged": (
-            "update stress_test_results r set direct_pnl = o.direct_pnl, correlated_pnl = o.correlated_pnl,"
-            " correlation_effect = o.correlation_effect from (select * from stress_test_results) o"
-            f" where r.portfolio_id = '{ONE}' and (o.calculation_date, o.portfolio_id) = (r.calculation_date, r.portfolio_id)"
-            " and (r.scenario_id, o.scenario_id) in (('market_up_5', 'market_up_10'), ('market_up_10', 'market_up_5'))",
-            ONE,
-        ),
-        "a correlated loss unknown": (stress("correlated_pnl = null, correlation_effect = null"), ONE),
-        "the effect is not the difference": (stress("correlation_effect = 0"), ONE),
-        "a shock that was not applied": (
-            f"update stress_factor_shocks set shock = shock * 1.01 where {A_SCENARIO} and shock is not null",
-            ONE,
-        ),
-        "a cap above 99 % of gross": (
-            "update stress_test_results set direct_pnl = direct_pnl + 1, correlation_effect = correlated_pnl - direct_pnl - 1"
-            f" where is_capped and calculation_date = '{DAY}'",
-            THREE,
-        ),
-        "a cap that nobody needs": (stress("is_capped = true"), ONE),
-    },
-}
 
 
 @pytest.mark.parametrize(
