@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from refresh_assets.assets.event_log import on_one_connection
 from refresh_assets.assets.metadata import told
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.partitions import trading_day_partitions, trading_days
@@ -209,12 +210,14 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 @contextmanager
 def _sign_of_life(context: dg.InitResourceContext) -> Iterator[None]:
-    """Within the block the run proves that its process lives, and says in its tags where that is to be seen."""
+    """Within the block the run proves that its process lives, and says in its tags where that is to be seen; its events
+    share a connection."""
     if context.run is None or context.instance is None:
         yield
         return
     settings, run_id = load(), context.run.run_id
     with ExitStack() as held:
+        held.enter_context(on_one_connection(context.instance))
         sign = NO_SIGN
         if settings.database_url is not None:
             sign = held.enter_context(sign_of_life(Database.of(settings), run_id))

@@ -143,6 +143,8 @@ def run_days(
     defs, refresh = _definitions()
     import dagster as dg
 
+    from refresh_assets.assets.event_log import on_one_connection
+
     calendar = TradingCalendar(settings.extra_closures)
     job = defs.resolve_job_def(refresh.ONBOARDING_JOB if portfolio else "portfolio_refresh")
     config = {
@@ -152,7 +154,7 @@ def run_days(
     keys = [dg.AssetKey(name) for name in select] or None
     every = calendar.days(min(days), max(days))
     outcomes, waiting, failed = [], deque(stretches(days, every)), set[date]()
-    with _instance(dg) as instance, refresh.telling(day_done, failed.add):
+    with _instance(dg) as instance, on_one_connection(instance), refresh.telling(day_done, failed.add):
         while waiting:
             stretch = waiting.popleft()
             result = job.execute_in_process(
