@@ -1,7 +1,7 @@
 """What an analytic takes and gives, and which analytic computes which table.
 
-Here: a chunk's valued book, the part of a table that comes of it, a day's betas and shocks, the words for a portfolio that
-could not be computed. Not here: the way from inputs to a written day (night.py), formulas (core/)."""
+Here: the part of a table that comes of a chunk, a day's betas and shocks, the words for a portfolio that could not be
+computed. Not here: a chunk's valued book (books.py), the way from inputs to a written day (night.py), formulas (core/)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from refresh_assets.core.betas import FittedBetas
-from refresh_assets.core.book import Book, Uuids
+from refresh_assets.core.book import Uuids
 from refresh_assets.core.market import Betas
 from refresh_assets.core.money import Bools, Floats
 from refresh_assets.core.omissions import Omission, portfolio_omission
-from refresh_assets.core.valuation import Valuation
 from refresh_assets.errors import ExceptionCode
 
 if TYPE_CHECKING:
+    from refresh_assets.assets.books import ValuedBook
     from refresh_assets.assets.night import Night
 
 
@@ -34,14 +34,6 @@ class Part:
     omissions: Sequence[Omission]
     note: Any = None
     """What else the analytic has to tell of the chunk to whoever writes the day."""
-
-
-@dataclass(frozen=True)
-class ValuedBook:
-    """A Book with the value of its positions."""
-
-    book: Book
-    valuation: Valuation
 
 
 @dataclass(frozen=True)
@@ -68,7 +60,7 @@ class Shocks:
     unmapped: list[tuple[str, str]]
 
 
-Compute = Callable[[ValuedBook], Part]
+Compute = Callable[["ValuedBook"], Part]
 """A day of a table, chunk by chunk."""
 Analytic = Callable[["Night", date], Compute]
 
@@ -86,13 +78,13 @@ def analytic(table: str) -> Callable[[Analytic], Analytic]:
     return known
 
 
-def accounted(book: Book, part: Part) -> Part:
+def accounted(nothing_held: Uuids, part: Part) -> Part:
     """The part, with a word for each portfolio that turns out to hold nothing."""
     emptied = [
         portfolio_omission(
             ExceptionCode.NOTHING_HELD, one, "its events leave a quantity of 0 on the day: nothing held, nothing sold."
         )
-        for one in book.nothing_held
+        for one in nothing_held
     ]
     return Part(part.rows, part.portfolios, [*part.omissions, *emptied]) if emptied else part
 

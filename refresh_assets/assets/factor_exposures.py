@@ -7,12 +7,12 @@ from datetime import date
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
+from refresh_assets.assets.analytic import Compute, Part, analytic
+from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.inline_betas import inline_symbol_betas
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
-from refresh_assets.core.factor_exposures import exposures
 from refresh_assets.core.money import Floats
 from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import exposure_rows
@@ -38,7 +38,7 @@ def compute_exposures(night: Night, day: date) -> Compute:
     number, betas = day_number(day), night.betas(day).betas
 
     def compute(valued: ValuedBook) -> Part:
-        result = exposures(valued.book, valued.valuation, betas)
+        result = valued.exposures(betas)
         covered = result.coverage.min(axis=1) if result.coverage.size else None
         rows = exposure_rows(number, result, night.inputs.factors)
         return Part(rows, result.portfolio_id, result.omissions, covered)

@@ -1,7 +1,7 @@
 """The night: what the assets of one run share, and the way from inputs to a written day.
 
-Here: books and valuations of a day, betas with the inline ones, the isolation of a portfolio that fails, digests. Not
-here: formulas (core/), SQL (store/), Dagster (the asset files beside this one): a night also runs without it."""
+Here: the order of a day's work, betas with the inline ones, digests. Not here: books (books.py), formulas (core/), SQL
+(store/), Dagster (the asset files beside this one): a night also runs without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -23,22 +23,20 @@ from refresh_assets.assets.analytic import (
     DayBetas,
     Part,
     Shocks,
-    ValuedBook,
     accounted,
-    failed_part,
 )
+from refresh_assets.assets.books import Books, ValuedBook, make_room
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.core.betas import fit_betas
-from refresh_assets.core.book import MISSING, NEVER, PUBLIC, Book, Ledger, as_of
+from refresh_assets.core.book import MISSING, NEVER, Book, Ledger
 from refresh_assets.core.market import Betas, simple_returns
 from refresh_assets.core.money import Bools, Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.scenarios import ScenarioSet
 from refresh_assets.core.stress import expected_moves, factor_covariance
-from refresh_assets.core.valuation import value_positions
 from refresh_assets.errors import FAILURES, NoPrices
-from refresh_assets.store.database import Database, is_lost_connection
+from refresh_assets.store.database import Database
 from refresh_assets.store.inputs import (
     CHUNK_PORTFOLIOS,
     CHUNKS_AHEAD,
@@ -51,8 +49,6 @@ from refresh_assets.store.inputs import (
 from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.write import ADDED_UP, Inputs, Written, as_hex, skip_day, written_day
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -70,7 +66,6 @@ class Night:
     chunk_portfolios: int = CHUNK_PORTFOLIOS
     only_portfolio: UUID | None = None
     tables: Sequence[str] = tuple(DAY_TABLES)
-    _books: dict[tuple[date, int], ValuedBook] = field(default_factory=dict)
     _digests: dict[date, Inputs] = field(default_factory=dict)
     _sums_of_chunks: dict[tuple[date, int], dict[str, int]] = field(default_factory=dict)
     _hashes: dict[date, tuple[digest.Hashes, digest.Hashes, digest.Hashes]] = field(default_factory=dict)
@@ -87,6 +82,10 @@ class Night:
             theirs = everyone.id != np.array(self.only_portfolio.bytes, dtype="V16")
             inputs.portfolios = replace(everyone, start=np.where(theirs, NEVER, everyone.start))
         return inputs
+
+    @cached_property
+    def _books(self) -> Books:
+        return Books(self.inputs)
 
     def close(self) -> None:
         ahead = self.__dict__.pop("_ahead", None)
@@ -135,7 +134,7 @@ class Night:
         """Ids of the portfolios that hold something on the day, or sold it, or whose events leave nothing, or that fail."""
         due = set[bytes]()
         for chunk in range(self.inputs.chunks):
-            for found in self._isolated(chunk, self.inputs.ledger(chunk), day, _due_ids, None):
+            for found in self._books.isolated(chunk, self.inputs.ledger(chunk), day, _due_ids, None):
                 due |= found if isinstance(found, set) else {one.portfolio for one in found.omissions if one.portfolio}
         return due
 
@@ -157,7 +156,12 @@ class Night:
             self._computations.clear()
             self._computations[key] = ANALYTICS[table](self, day)
         compute = self._computations[key]
-        return list(self._isolated(chunk, ledger, day, lambda one: accounted(one.book, compute(one)), only))
+
+        def computed(valued: ValuedBook) -> Part:
+            part = compute(valued)
+            return accounted(valued.outline.nothing_held, part)
+
+        return list(self._books.isolated(chunk, ledger, day, computed, only))
 
     @cached_property
     def _ahead(self) -> Ahead[tuple[str, date, int], tuple[Ledger, list[Part]]]:
@@ -176,7 +180,8 @@ class Night:
         with contextlib.suppress(Exception):  # the connection is gone: closing it may fail as well
             self.close()
         self.__dict__.pop("inputs", None)
-        for kept in (self._books, self._digests, self._sums_of_chunks, self._hashes, self._betas, self._computations):
+        self.__dict__.pop("_books", None)
+        for kept in (self._digests, self._sums_of_chunks, self._hashes, self._betas, self._computations):
             kept.clear()
 
     def require_prices(self, day: date) -> None:
@@ -194,13 +199,13 @@ class Night:
     def books(self, day: date) -> Iterator[ValuedBook]:
         """The books of every chunk."""
         for chunk in range(self.inputs.chunks):
-            yield self._book(chunk, self.inputs.ledger(chunk), day, None)
+            yield ValuedBook(self._books, (day, chunk), self.inputs.ledger(chunk), None)
 
     def betas(self, day: date) -> DayBetas:
         """Stored betas of the day, and inline ones for every PUBLIC symbol held that lacks one."""
         with self._lock:
             if day not in self._betas:
-                _make_room(self._betas, KEPT_DAYS)
+                make_room(self._betas, KEPT_DAYS)
                 self._betas[day] = self._complete_betas(day)
             return self._betas[day]
 
@@ -267,7 +272,7 @@ class Night:
             self._hashes[day] = self._symbol_hashes(day)
         hashes = self._hashes[day]
         total = dict.fromkeys(ADDED_UP, 0)
-        for sums in self._isolated(chunk, ledger, day, lambda one: _digests(one.book, *hashes), only):
+        for sums in self._books.isolated(chunk, ledger, day, lambda one: _digests(one.book, *hashes), only):
             if isinstance(sums, dict):
                 total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
         if only is None:
@@ -279,53 +284,9 @@ class Night:
         longest = max((factor.window for factor in inputs.factors), default=0)
         # An option's symbol has no beta either, but its closes are read for the shorter window only.
         fitted = np.array([symbol in inputs.without_betas for symbol in inputs.symbols], dtype=bool)
-        names = np.array([digest.text_hash(symbol.encode()) for symbol in inputs.symbols], dtype=np.uint64)
         stored = inputs.stored_betas(day)[0].beta
         days = day_number(day), day_number(inputs.previous[day])
-        return names, *digest.symbol_hashes(inputs.prices, stored, fitted, longest, *days)
-
-    def _isolated(
-        self, chunk: int, ledger: Ledger, day: date, compute: Callable[[ValuedBook], T], only: Bools | None
-    ) -> Iterator[T | Part]:
-        """Results of compute over a chunk; where it raises, over its halves, down to the one portfolio at fault."""
-        try:
-            yield compute(self._book(chunk, ledger, day, only))
-            return
-        except Exception as error:
-            if is_lost_connection(error):
-                raise
-            wanted = np.flatnonzero(only) if only is not None else np.arange(len(ledger.portfolios.id))
-            if len(wanted) == 0:
-                raise
-            if len(wanted) == 1:
-                yield failed_part(ledger.portfolios.id[wanted[0]], error)
-                return
-        for half in (wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]):
-            mask = np.zeros(len(ledger.portfolios.id), dtype=bool)
-            mask[half] = True
-            yield from self._isolated(chunk, ledger, day, compute, mask)
-
-    def _book(self, chunk: int, ledger: Ledger, day: date, only: Bools | None) -> ValuedBook:
-        """The chunk's book on a day. Those of the latest days are kept: every table of a one-day run takes them."""
-        if only is None and (kept := self._books.get((day, chunk))) is not None:
-            return kept
-        number, previous = day_number(day), day_number(self.inputs.previous[day])
-        book = as_of(ledger, number, previous, only)
-        valued = ValuedBook(book, value_positions(book, self.inputs.prices))
-        if only is None and self.inputs.is_kept:
-            with self._lock:  # two days: that which is written, and that which is computed meanwhile
-                _make_room(self._books, 2 * self.inputs.chunks)
-                self._books[day, chunk] = valued
-        return valued
-
-    def _public_symbols(self, day: date) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        """Codes of the PUBLIC symbols held on the day."""
-        held = np.zeros(len(self.inputs.symbols), dtype=bool)
-        for chunk in range(self.inputs.chunks):
-            for codes in self._isolated(chunk, self.inputs.ledger(chunk), day, _public_codes, None):
-                if isinstance(codes, np.ndarray):
-                    held[codes] = True
-        return np.flatnonzero(held)
+        return inputs.symbol_hashes, *digest.symbol_hashes(inputs.prices, stored, fitted, longest, *days)
 
     def _factor_returns(self, day: date) -> Floats:
         """(t, F) simple returns of the factors up to the day."""
@@ -338,7 +299,7 @@ class Night:
     def _complete_betas(self, day: date) -> DayBetas:
         inputs, number = self.inputs, day_number(day)
         stored, bad = inputs.stored_betas(day)
-        held = self._public_symbols(day)
+        held = self._books.public_symbols(day)
         codes = held[np.isnan(stored.beta[held]).any(axis=1)]
         end = inputs.prices.row(number) + 1
         ages = number - inputs.prices.days[:end].astype(np.int64)
@@ -350,23 +311,12 @@ class Night:
         return DayBetas(Betas(beta), held, codes, fitted, filled, bad)
 
 
-def _make_room(kept: dict[Any, Any], most: int) -> None:
-    """Drop the oldest, so that one more fits."""
-    while len(kept) >= most:
-        del kept[next(iter(kept))]
-
-
 def _digests(book: Book, names: digest.Hashes, prices: digest.Hashes, betas: digest.Hashes) -> dict[str, int]:
     return {**digest.book_digest(book, names), **digest.prices_digest(book, prices, betas)}
 
 
 def _due_ids(valued: ValuedBook) -> set[bytes]:
     return {one.tobytes() for ids in (valued.book.portfolio_id, valued.book.nothing_held) for one in ids}
-
-
-def _public_codes(valued: ValuedBook) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    book = valued.book
-    return book.symbol[book.held & (book.kind == PUBLIC) & (book.symbol >= 0)]
 
 
 def _uuid_text(portfolio: bytes) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.analytic import Compute, Part, ValuedBook, analytic
+from refresh_assets.assets.analytic import Compute, Part, analytic
+from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions

@@ -7,12 +7,12 @@ from typing import Any
 
 import dagster as dg
 
-from refresh_assets.assets.analytic import Compute, Part, Shocks, ValuedBook, analytic
+from refresh_assets.assets.analytic import Compute, Part, Shocks, analytic
+from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.factor_exposures import factor_exposures
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache
-from refresh_assets.core.factor_exposures import exposures
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS, stress_results
 from refresh_assets.errors import ExceptionCode
@@ -44,7 +44,7 @@ def compute_stress(night: Night, day: date) -> Compute:
     is_joint = night.inputs.factors.is_joint
 
     def compute(valued: ValuedBook) -> Part:
-        held = exposures(valued.book, valued.valuation, betas)
+        held = valued.exposures(betas, last=True)
         result = stress_results(held.dollar, held.gross, shocks.shocks, shocks.moves, is_joint)
         rows = stress_rows(number, held.portfolio_id, result, shocks.scenarios)
         return Part(rows, held.portfolio_id, held.omissions)

@@ -86,7 +86,8 @@ def universe(book: Book, valuation: Valuation, max_symbols: int) -> Universe:
     A tie at the limit goes to the symbol that sorts first."""
     rows = np.flatnonzero(valuation.priced & (book.kind == PUBLIC) & (book.symbol >= 0))
     owner, symbol = book.portfolio[rows], book.symbol[rows]
-    order = np.lexsort((symbol, owner))
+    # One stable sort of one key takes a fifth of lexsort's time on two.
+    order = np.argsort(owner * (int(symbol.max(initial=0)) + 1) + symbol, kind="stable")
     owner, symbol, value = owner[order], symbol[order], valuation.value[rows][order]
     first = np.flatnonzero(np.r_[True, (owner[1:] != owner[:-1]) | (symbol[1:] != symbol[:-1])]) if len(rows) else rows
     netted = np.add.reduceat(value, first) if len(first) else value
@@ -137,15 +138,21 @@ def correlations(book: Book, prices: Prices, valuation: Valuation, max_symbols: 
             matrix, common = series.correlate(chosen.symbol[at])
             values = np.abs(chosen.value[at])
             slots = pair_begins[some][:, None] + np.arange(len(upper[0]))
-            rho[slots], points[slots] = matrix[:, upper[0], upper[1]], common[:, upper[0], upper[1]]
-            figures[:, some], defined[some] = _figures(matrix, values, upper)
+            pair = _pairs_of(matrix, upper)
+            rho[slots], points[slots] = pair, _pairs_of(common, upper)
+            figures[:, some], defined[some] = _figures(matrix, pair, values, upper)
     return _result(book, chosen, number, pairs, rho, points, figures, defined)
 
 
-def _figures(matrix: Floats, value: Floats, upper: tuple[Ints, Ints]) -> tuple[Floats, Ints]:
-    """(B, k, k) correlations, (B, k) |value| -> (4, B) overall, weighted, effective, concentration; (B,) pairs defined."""
+def _pairs_of(matrix: Floats, upper: tuple[Ints, Ints]) -> Floats:
+    """(B, k, k) -> (B, pairs), what stands above the diagonal."""
     # take() gives rows that are contiguous, so their sums are the same bytes however many portfolios are in the batch.
-    rho = np.take(matrix.reshape(len(matrix), -1), upper[0] * matrix.shape[2] + upper[1], axis=1)
+    return np.take(matrix.reshape(len(matrix), -1), upper[0] * matrix.shape[2] + upper[1], axis=1)
+
+
+def _figures(matrix: Floats, rho: Floats, value: Floats, upper: tuple[Ints, Ints]) -> tuple[Floats, Ints]:
+    """(B, k, k) correlations, their pairs, (B, k) |value| -> (4, B) overall, weighted, effective, concentration; (B,) pairs
+    defined."""
     known = ~np.isnan(rho)
     count, filled = known.sum(axis=1), np.where(known, rho, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -158,7 +165,7 @@ def _figures(matrix: Floats, value: Floats, upper: tuple[Ints, Ints]) -> tuple[F
         variance = (weight**2).sum(axis=1) + 2.0 * (both * filled).sum(axis=1)
         effective = 1.0 / np.where(variance > NO_VARIANCE, variance, np.nan)
         # A cluster of two or more is a connected component: every symbol with at least one neighbour is in one.
-        near = np.abs(np.nan_to_num(matrix)) >= CLUSTER_THRESHOLD
+        near = np.abs(matrix) >= CLUSTER_THRESHOLD
         concentration = (weight * near.any(axis=2)).sum(axis=1)
     return np.stack([overall, weighted, effective, concentration]), count
 
@@ -209,7 +216,7 @@ class _Series:
     Attributes:
         row: (S,) row of a symbol code, -1 where no portfolio holds it.
         centred: (H, T) returns less their own mean, 0 where missing.
-        present: (H, T) 1.0 where there is a return.
+        present: (H, T) 1.0 where there is a return; `days` (H, T / 64) the same as bits.
         unit: (H, T) centred, scaled to length 1; only of complete series that are not constant.
         complete: (H,) no return is missing, and it is not constant.
         scale: (H,) mean square of the returns themselves: what a variance is small against.
@@ -218,6 +225,7 @@ class _Series:
     row: npt.NDArray[np.int64]
     centred: Floats
     present: Floats
+    days: npt.NDArray[np.uint64]
     unit: Floats
     complete: Bools
     scale: Floats
@@ -236,20 +244,24 @@ class _Series:
         varies = square / number > CONSTANT**2 * scale
         complete = present.all(axis=1) & varies & (len(returns) >= MIN_COMMON_RETURNS)
         length = np.where(complete, np.sqrt(square), 1.0)
-        return cls(row, centred, present.astype(np.float64), centred / length[:, None], complete, scale)
+        bits = np.packbits(present, axis=1)
+        days = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
+        return cls(row, centred, present.astype(np.float64), days, centred / length[:, None], complete, scale)
 
     def correlate(self, symbols: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
         """(B, k) symbols -> (B, k, k) correlations, NaN where undefined (the diagonal too), and common days."""
         rows = self.row[symbols]
         size, days = symbols.shape[1], self.centred.shape[1]
         dense = self.complete[rows].all(axis=1)
-        matrix = np.full((len(rows), size, size), np.nan)
-        common = np.full((len(rows), size, size), float(days))
-        if dense.any():
+        if not dense.any():
+            matrix, common = self._pairwise(rows)
+        else:
+            matrix = np.empty((len(rows), size, size))
+            common = np.full((len(rows), size, size), float(days))
             unit = self.unit[rows[dense]]
             matrix[dense] = unit @ unit.transpose(0, 2, 1)
-        if not dense.all():
-            matrix[~dense], common[~dense] = self._pairwise(rows[~dense])
+            if not dense.all():
+                matrix[~dense], common[~dense] = self._pairwise(rows[~dense])
         diagonal = np.arange(size)
         matrix[:, diagonal, diagonal] = np.nan
         return np.clip(matrix, -1.0, 1.0), common
@@ -258,7 +270,10 @@ class _Series:
         """Pearson over the days on which both have a return, undefined below 30 days or where one is constant."""
         x, present, scale = self.centred[rows], self.present[rows], self.scale[rows]
         turned = present.transpose(0, 2, 1)
-        common = present @ turned
+        # Counted by bits: the same whole numbers as present @ turned, in a third of the time.
+        bits = self.days[rows]
+        both = bits[:, :, None] & bits[:, None]
+        common = np.bitwise_count(both).sum(axis=3, dtype=np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             total = x @ turned  # sum of x_i over the days of both
             square = (x**2) @ turned

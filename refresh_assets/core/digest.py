@@ -32,9 +32,13 @@ _SECOND = np.uint64(0xD1B54A32D192ED03)
 
 def mixed(hashes: Hashes) -> Hashes:
     """splitmix64's finalizer."""
-    z = (hashes ^ (hashes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
+    z = hashes >> np.uint64(30)
+    z ^= hashes
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z
 
 
 def row_hashes(columns: Iterable[npt.ArrayLike]) -> Hashes:
@@ -80,6 +84,21 @@ def text_hash(*parts: bytes) -> np.uint64:
         state.update(len(part).to_bytes(8, "little"))
         state.update(part)
     return np.uint64(int.from_bytes(state.digest(), "little"))
+
+
+def text_hashes(*parts: npt.NDArray[Any]) -> Hashes:
+    """(N,) `text_hash` of each row's bytes; the parts are (N, W) arrays of any type."""
+    framed: list[npt.NDArray[np.uint8]] = []
+    for part in parts:
+        size, width = len(part), part.shape[1] * part.itemsize
+        length = np.frombuffer(width.to_bytes(8, "little"), dtype=np.uint8)
+        whole = np.ascontiguousarray(part)
+        framed += [np.broadcast_to(length, (size, 8)), whole.reshape(-1).view(np.uint8).reshape(size, width)]
+    rows = np.concatenate(framed, axis=1)
+    text, width = rows.reshape(-1).data, rows.shape[1]
+    ends = range(width, len(text) + 1, width)
+    found = b"".join([hashlib.blake2b(text[end - width : end], digest_size=8).digest() for end in ends])
+    return np.frombuffer(found, dtype="<u8").astype(np.uint64)
 
 
 def book_digest(book: Book, symbol_hash: Hashes) -> dict[str, Sum]:
@@ -151,13 +170,15 @@ def price_hashes(
         needed: symbol codes; others are 0.
     """
     hashes = np.zeros(len(prices.symbols), dtype=np.uint64)
+    wanted = np.zeros(len(hashes), dtype=bool)
+    wanted[list(needed)] = True
     end = prices.row(day) + 1
     begin = np.maximum(np.searchsorted(prices.days, first) - 1, 0)
     exact = [column for known in (previous, day) for column in _closes(prices, known)]
     fine = row_hashes(exact) if exact else hashes
-    for code in needed:
-        window = np.ascontiguousarray(prices.close[begin[code] : end, code])
-        hashes[code] = text_hash(window.tobytes(), fine[code].tobytes())
+    for row in np.unique(begin[wanted]).tolist():
+        codes = np.flatnonzero(wanted & (begin == row))
+        hashes[codes] = text_hashes(prices.close[row:end, codes].T, fine[codes, None])
     return hashes
 
 
@@ -179,7 +200,7 @@ def symbol_hashes(
 
 def beta_hashes(stored: Floats) -> Hashes:
     """(S,) one hash a symbol of its (S, F) betas."""
-    return np.array([text_hash(row.tobytes()) for row in stored], dtype=np.uint64)
+    return text_hashes(stored)
 
 
 def _closes(prices: Prices, day: int) -> list[npt.NDArray[np.int64]]:

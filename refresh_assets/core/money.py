@@ -84,7 +84,9 @@ class Exact:
         return cls(_trimmed(np.stack(limbs)), scale)
 
     def take(self, rows: npt.NDArray[np.integer] | Bools) -> Exact:
-        return Exact(self.limbs[:, rows], self.scale)
+        # limbs[:, rows] takes eight times as long, and leaves limbs whose numbers do not lie side by side.
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return Exact(np.take(self.limbs, chosen, axis=1), self.scale)
 
     def where(self, keep: Bools) -> Exact:
         """The same numbers, 0 where not kept."""
@@ -103,7 +105,7 @@ class Exact:
 
     def to_integers(self) -> Objects:
         """(N,) Python integers in units of 10^-scale."""
-        return _joined(self.limbs)
+        return _joined(self.limbs.copy())
 
     def rescaled(self, scale: int) -> Exact:
         """The same numbers with more decimals. Rare: only where a row has more than 12, so integers will do."""
@@ -120,12 +122,19 @@ class Exact:
     def plus_at(self, rows: npt.NDArray[np.integer], other: Exact) -> Exact:
         """Add `other` (M,) to the rows that `rows` (M,) names; a row may be named more than once."""
         scale = max(self.scale, other.scale)
-        left, right = self.rescaled(scale).limbs, other.rescaled(scale).limbs
-        height = max(len(left), len(right)) + 1
-        limbs = _padded(left, height).copy()
-        for limb, addend in zip(limbs, _padded(right, height), strict=True):
-            np.add.at(limb, rows, addend)
-        return Exact(_carried(limbs), scale)
+        left, right = self.rescaled(scale), other.rescaled(scale).limbs
+        touched, place = np.unique(rows, return_inverse=True)
+        few = left.take(touched).limbs
+        height = max(len(few), len(right)) + 1
+        sums = _padded(few, height).copy()
+        for limb, addend in zip(sums, _padded(right, height), strict=True):
+            np.add.at(limb, place, addend)
+        sums = _carried(sums)
+        # Only what was added to is carried: of a column of positions that is the few that were sold.
+        height = max(len(left.limbs), len(sums))
+        limbs = _padded(left.limbs, height).copy()
+        limbs[:, touched] = _padded(sums, height)
+        return Exact(limbs, scale)
 
     def canonical(self) -> tuple[Ints, npt.NDArray[np.int64]]:
         """Limbs (5, N) and scales (N,) that depend on each value alone, never on the other rows of the column."""
@@ -142,6 +151,21 @@ class Exact:
         return limbs, scales
 
 
+def _products(left: Exact, right: Exact) -> tuple[Ints, int]:
+    """(L, N) limbs of left x right, not carried, and their scale.
+
+    A limb is below 2^36: 2^27 rows of one portfolio can be added without overflow."""
+    mask = LIMB_MASK
+    height = len(left.limbs) + len(right.limbs)
+    limbs = np.zeros((height, left.size), dtype=np.int64)
+    for i, a in enumerate(left.limbs):
+        for j, b in enumerate(right.limbs):
+            piece = a * b  # below 2^62
+            limbs[i + j] += piece & mask
+            limbs[i + j + 1] += piece >> LIMB_BITS
+    return limbs, left.scale + right.scale
+
+
 def product_sums(left: Exact, right: Exact, starts: Ints) -> tuple[Objects, int]:
     """Exact sums of left x right over consecutive segments.
 
@@ -152,16 +176,17 @@ def product_sums(left: Exact, right: Exact, starts: Ints) -> tuple[Objects, int]
     Returns:
         (P,) Python integers, and their scale.
     """
-    mask = LIMB_MASK
-    height = len(left.limbs) + len(right.limbs)
-    limbs = np.zeros((height, left.size), dtype=np.int64)
-    for i, a in enumerate(left.limbs):
-        for j, b in enumerate(right.limbs):
-            piece = a * b  # below 2^62
-            limbs[i + j] += piece & mask
-            limbs[i + j + 1] += piece >> LIMB_BITS
-    # A limb is now below 2^36: 2^27 rows of one portfolio can be added without overflow.
-    return _joined(segment_sums(limbs, starts)), left.scale + right.scale
+    limbs, scale = _products(left, right)
+    return _joined(segment_sums(limbs, starts)), scale
+
+
+def split_product_sums(
+    left: Exact, right: Exact, first: Bools, second: Bools, starts: Ints
+) -> tuple[tuple[Objects, int], tuple[Objects, int]]:
+    """The same over the rows of `first` and over those of `second`, (N,) each: every product is made once."""
+    limbs, scale = _products(left, right)
+    up, down = (_joined(segment_sums(limbs * rows, starts)) for rows in (first, second))
+    return (up, scale), (down, scale)
 
 
 def sums(numbers: Exact, starts: Ints) -> tuple[Objects, int]:
@@ -174,11 +199,12 @@ def segment_sums(columns: npt.NDArray[np.int64], starts: Ints) -> npt.NDArray[np
     size = columns.shape[1]
     if size == 0 or len(starts) == 0:
         return np.zeros((columns.shape[0], len(starts)), dtype=columns.dtype)
-    padded = np.concatenate([columns, np.zeros((columns.shape[0], 1), dtype=columns.dtype)], axis=1)
-    total = np.add.reduceat(padded, starts, axis=1)
-    ends = np.append(starts[1:], size)
+    total = np.zeros((columns.shape[0], len(starts)), dtype=columns.dtype)
     # reduceat gives the row itself for an empty segment; the sum is 0.
-    return np.where(ends > starts, total, 0)
+    filled = np.flatnonzero(np.append(starts[1:], size) > starts)
+    if len(filled):
+        total[:, filled] = np.add.reduceat(columns, starts[filled], axis=1)
+    return total
 
 
 def at_scale(units: Objects, scale: int, wanted: int) -> Objects:
@@ -189,10 +215,12 @@ def at_scale(units: Objects, scale: int, wanted: int) -> Objects:
 def to_cents(units: Objects, scale: int) -> Objects:
     """Round half-even, once. (P,) integers in units of 10^-scale -> integers in cents."""
     divisor = 10 ** (scale - CENTS)
-    whole, rest = units // divisor, units % divisor
-    twice = rest * 2
-    up = (twice > divisor) | ((twice == divisor) & (whole % 2 == 1))
-    return whole + up.astype(np.int64) if len(units) else units
+    # Half up, by one division; then what was a tie and came out odd goes back to the even cent below.
+    doubled = units * 2 + divisor
+    cents = doubled // (2 * divisor)
+    ties = np.flatnonzero(cents * (2 * divisor) == doubled)
+    cents[ties] -= cents[ties] % 2
+    return cents
 
 
 def _padded(limbs: Ints, height: int) -> Ints:
@@ -201,16 +229,20 @@ def _padded(limbs: Ints, height: int) -> Ints:
         return limbs
     padded = np.zeros((height, limbs.shape[1]), dtype=np.int64)
     padded[: len(limbs)] = limbs
-    return _carried(padded, trim=False)
+    for k in range(len(limbs) - 1, height - 1):
+        padded[k + 1] = padded[k] >> LIMB_BITS
+        padded[k] &= LIMB_MASK
+    return padded
 
 
-def _carried(limbs: Ints, trim: bool = True) -> Ints:
-    """Bring every limb but the highest back into [0, 2^31)."""
-    carried = limbs.copy()
+def _carried(limbs: Ints) -> Ints:
+    """The same numbers with every limb but the highest in [0, 2^31), and no more limbs than they need.
+
+    Works in place: for limbs that nobody else has."""
     for k in range(len(limbs) - 1):
-        carried[k + 1] += carried[k] >> LIMB_BITS
-        carried[k] &= LIMB_MASK
-    return _trimmed(carried) if trim else carried
+        limbs[k + 1] += limbs[k] >> LIMB_BITS
+        limbs[k] &= LIMB_MASK
+    return _trimmed(limbs)
 
 
 def _trimmed(limbs: Ints) -> Ints:
@@ -223,7 +255,7 @@ def _trimmed(limbs: Ints) -> Ints:
 
 
 def _joined(limbs: npt.NDArray[np.int64]) -> Objects:
-    """(L, N) limbs, carried or not -> (N,) Python integers."""
+    """(L, N) limbs, carried or not, that nobody else has -> (N,) Python integers."""
     carried = _carried(limbs)
     total = carried[-1].astype(object)
     # Two limbs at a time are still a machine's integer: half as many steps of Python's own.

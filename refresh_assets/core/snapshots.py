@@ -22,7 +22,7 @@ from refresh_assets.core.money import (
     Ints,
     Objects,
     at_scale,
-    product_sums,
+    split_product_sums,
     sums,
     to_cents,
 )
@@ -120,11 +120,8 @@ def _costs(book: Book, valued: Bools) -> tuple[Segment, Segment]:
 
 def _by_sign(book: Book, quantity: Exact, price: Exact, keep: Bools) -> tuple[Segment, Segment]:
     """Sums of q x m x price a portfolio: of long positions, of short ones."""
-    size, long = shares(book, quantity), quantity.sign() > 0
-    return (
-        product_sums(size.where(keep & long), price, book.starts),
-        product_sums(size.where(keep & ~long), price, book.starts),
-    )
+    long = quantity.sign() > 0
+    return split_product_sums(shares(book, quantity), price, keep & long, keep & ~long, book.starts)
 
 
 def _quotients(numerator: Objects, denominator: Objects) -> Floats:

@@ -19,12 +19,14 @@ import pyarrow as pa
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.book import Ledger, Portfolios
 from refresh_assets.core.correlations import WINDOW_DAYS
+from refresh_assets.core.digest import Hashes, text_hash
 from refresh_assets.core.market import Betas, Factors, Prices
 from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
+from refresh_assets.store.memory import share_one_heap
 from refresh_assets.store.provision import check_ours, check_platform
 from refresh_assets.store.spill import Spill
 
@@ -156,6 +158,11 @@ class RunInputs:
     def chunks(self) -> int:
         return self.reader.chunks
 
+    @cached_property
+    def symbol_hashes(self) -> Hashes:
+        """(S,) of the symbols' names."""
+        return np.array([text_hash(symbol.encode()) for symbol in self.symbols], dtype=np.uint64)
+
     @property
     def is_kept(self) -> bool:
         """Whether every chunk stays in memory once it is read; those of a larger platform are spilled to a file."""
@@ -205,6 +212,7 @@ def read_inputs(
     """Open a snapshot and read what all days of a run share.
 
     Raises SchemaError where a table or column is missing."""
+    share_one_heap()
     with database.connect() as connection:
         check_ours(connection, database)
         tables = check_platform(connection, database)

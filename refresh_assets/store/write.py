@@ -1,7 +1,7 @@
 """One day of one table, whole or not at all.
 
 Here: the claim, the COPY, the comparison with what stood there, the refresh_days row, in one transaction. Not here: which
-figures (core/), which columns (tables.py), which days (days.py).
+figures (core/), which columns (tables.py), which days (days.py), what was left out (exceptions.py).
 
 A new day is copied straight into its month's partition. A day that is there is copied beside it, compared, and only what
 differs is rewritten: cheaper than deleting and copying all, and the comparison is the restatement record. Readers see the
@@ -30,12 +30,11 @@ from refresh_assets.core.omissions import Omission
 from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO, FAILURES, ExceptionCode
 from refresh_assets.store.database import Database
+from refresh_assets.store.exceptions import Exceptions, copy_exceptions
 from refresh_assets.store.partitions import ensure_partition
 from refresh_assets.store.read import day_number
 from refresh_assets.store.restatement import NEW_ROWS, Restatement, Statements, prices_changed, replace_day
-from refresh_assets.store.schema import ours
-from refresh_assets.store.schema_names import DAY_TABLES
-from refresh_assets.store.tables import exception_rows
+from refresh_assets.store.schema_names import DAY_KEYS, DAY_TABLES
 
 ADDED_UP = ("positions", "valuations", "prices", "betas")
 """Kinds of input whose digest is a sum over portfolios; the others are of the day as a whole."""
@@ -89,21 +88,22 @@ class DayWriter:
         missing_only: bool,
     ) -> None:
         self.connection, self.day, self.table, self.run_id = connection, day, table, run_id
-        key = tuple(column.name for column in ours.tables[table].primary_key.columns)
+        key = (DAY_TABLES[table], *DAY_KEYS[table])
         self._statements = Statements(connection, table, key, DAY_TABLES[table], day)
         self.before = self._stored_day()
         self.adds = missing_only and self.before is not None
         self.compares = self.before is not None and not missing_only
         self._target = Identifier(NEW_ROWS if self.compares else partition)
         self._encoder: Any = None
+        self._has_rows = False
         self._copy: Any = None
         self.copying = ExitStack()
         self.due: set[bytes] | None = None
         """Ids of the portfolios that the day is about, where the night knows them all and adds to it."""
-        self._omissions: list[Omission] = []
+        self._exceptions = Exceptions(connection, day, table, self.adds)
         self._result = Written(day, table)
         self._accounted = np.uint64(0)
-        self._named: list[UUID] = []
+        self._retried: list[UUID] = []
         if self.before is None:
             # Nothing should be there; a hand that wrote into our table must not break the night.
             self._statements.run("delete from {table} where {day} = {value}")
@@ -126,10 +126,15 @@ class DayWriter:
                 self._begin(rows.schema)
             self._copy.write(self._encoder.write_batch(rows))
             self._result.rows += rows.num_rows
-        self._omissions += omissions
-        if self.adds:
-            self._named += [UUID(bytes=bytes(one)) for one in portfolios]
-            self._named += [UUID(bytes=one.portfolio) for one in omissions if one.portfolio]
+        named: list[UUID] = []
+        if self.adds and self.before is not None:
+            named = [UUID(bytes=bytes(one)) for one in portfolios]
+            named += [UUID(bytes=one.portfolio) for one in omissions if one.portfolio]
+            self._retried += [one for one in named if str(one) in self.before.failed]
+        self._exceptions.add(omissions, named)
+        if self._exceptions.are_many:
+            self._end_copy()
+            self._exceptions.copy()
         self._result.portfolios += len(portfolios)
         without = {one.portfolio for one in omissions if one.code in ACCOUNTS_FOR_PORTFOLIO and one.portfolio}
         if without:
@@ -147,19 +152,18 @@ class DayWriter:
             failed_inputs: those of each portfolio that failed, by id: taken off again when it is tried once more."""
         self._end_copy()
         result, before = self._result, self.before
-        for one in self._omissions:
-            result.codes[one.code.value] = result.codes.get(one.code.value, 0) + 1
+        result.codes = self._exceptions.codes
         if self.adds and before is not None:
-            inputs, failed_inputs = before.with_added(inputs, failed_inputs, self._named)
+            inputs, failed_inputs = before.with_added(inputs, failed_inputs, self._retried)
         result.inputs_digest = digest_of(inputs)
         if self.compares and before is not None:
             result.restatement = self._restate(before, inputs)
-        self._write_exceptions()
+        self._exceptions.copy()
         self._write_day(inputs, failed_inputs)
         return result
 
     def _restate(self, before: StoredDay, inputs: Inputs) -> Restatement | None:
-        if self._encoder is None:
+        if not self._has_rows:
             self._statements.run("create temp table {new} (like {table}) on commit drop")
         found = replace_day(self._statements)
         differ = sorted(kind for kind in inputs if inputs[kind] != before.inputs.get(kind))
@@ -193,8 +197,9 @@ class DayWriter:
     def _begin(self, schema: pa.Schema) -> None:
         import pgpq
 
-        if self.compares:
+        if self.compares and not self._has_rows:
             self._statements.run("create temp table {new} (like {table}) on commit drop")
+        self._has_rows = True
         self._encoder = pgpq.ArrowToPostgresBinaryEncoder(schema)
         columns = SQL(", ").join(Identifier(name) for name in schema.names)
         statement = SQL("copy {} ({}) from stdin (format binary)").format(self._target, columns)
@@ -205,16 +210,7 @@ class DayWriter:
         if self._encoder is not None:
             self._copy.write(self._encoder.finish())
             self.copying.close()
-
-    def _write_exceptions(self) -> None:
-        if not self.adds:
-            self._statements.run("delete from refresh_exceptions where calculation_date = {value} and asset = {name}")
-        elif self._named:
-            self.connection.execute(
-                "delete from refresh_exceptions where calculation_date = %s and asset = %s and portfolio_id = any(%s)",
-                [self.day, self.table, self._named],
-            )
-        copy_exceptions(self.connection, self.day, self.table, self._omissions)
+            self._encoder = None
 
     def _write_day(self, inputs: Inputs, failed_inputs: Mapping[str, Inputs]) -> None:
         result = self._result
@@ -269,6 +265,12 @@ class StoredDay:
     inputs_digest: str
     inputs: dict[str, Any]
 
+    @property
+    def failed(self) -> Mapping[str, Inputs]:
+        """Digests of the portfolios that failed, by id."""
+        found: Mapping[str, Inputs] = self.inputs.get("failed", {})
+        return found
+
     def with_added(
         self, more: Inputs, failed: Mapping[str, Inputs], retried: Sequence[UUID]
     ) -> tuple[Inputs, Mapping[str, Inputs]]:
@@ -276,7 +278,7 @@ class StoredDay:
 
         A portfolio that had failed stands in the sums already: its old inputs are taken off first."""
         sums = {kind: int(self.inputs[kind], 16) for kind in ADDED_UP}
-        still_failed = dict(self.inputs.get("failed", {}))
+        still_failed = dict(self.failed)
         for one in retried:
             for kind, value in still_failed.pop(str(one), {}).items():
                 sums[kind] = digest.added(sums[kind], digest.negated(int(value, 16)))
@@ -314,27 +316,6 @@ def skip_day(database: Database, day: date, run_id: str) -> None:
             f"market_data_cache has not one close of {day}. Mend: have the symbol batch load it; the day then heals."
         )
         copy_exceptions(connection, day, "portfolio_snapshots", [Omission(ExceptionCode.NO_PRICES, detail)])
-
-
-def copy_rows(connection: psycopg.Connection[Any], table: str, rows: pa.RecordBatch) -> None:
-    """Binary COPY of rows into a table, columns by name."""
-    import pgpq
-
-    encoder = pgpq.ArrowToPostgresBinaryEncoder(rows.schema)
-    columns = SQL(", ").join(Identifier(name) for name in rows.schema.names)
-    with connection.cursor().copy(
-        SQL("copy {} ({}) from stdin (format binary)").format(Identifier(table), columns)
-    ) as copy:
-        copy.write(encoder.write_header() + encoder.write_batch(rows) + encoder.finish())
-
-
-def copy_exceptions(connection: psycopg.Connection[Any], day: date, asset: str, omissions: Sequence[Omission]) -> None:
-    """Rows of refresh_exceptions, in an order of their own: the same omissions give the same rows."""
-    if omissions:
-        ordered = sorted(
-            omissions, key=lambda one: (one.code, one.portfolio or b"", one.position or b"", one.symbol or "")
-        )
-        copy_rows(connection, "refresh_exceptions", exception_rows(day_number(day), asset, ordered))
 
 
 def digest_of(inputs: Inputs) -> str:

@@ -227,3 +227,13 @@ def test_prices_and_betas_are_counted_once_for_each_listed_position() -> None:
 def test_parts_of_a_text_hash_are_not_run_together() -> None:
     """("ab", "c") and ("a", "bc") are two things."""
     assert digest.text_hash(b"ab", b"c") != digest.text_hash(b"a", b"bc")
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+@pytest.mark.parametrize("width", [0, 1, 63])
+def test_many_rows_are_hashed_as_each_by_itself(rows: int, width: int) -> None:
+    """Whatever lies between the numbers of a row in memory, and for rows of nothing."""
+    numbers = np.arange(rows * width, dtype=np.float64).reshape(width, rows).T / 7
+    words = np.arange(rows, dtype=np.uint64)[:, None]
+    expected = [int(digest.text_hash(numbers[row].tobytes(), words[row].tobytes())) for row in range(rows)]
+    assert digest.text_hashes(numbers, words).tolist() == expected

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresh_assets.core.money import MONEY_LIMIT, SCALE, Exact, at_scale, product_sums, sums, to_cents
+from refresh_assets.core.money import (
+    MONEY_LIMIT,
+    SCALE,
+    Exact,
+    at_scale,
+    product_sums,
+    split_product_sums,
+    sums,
+    to_cents,
+)
 from refresh_assets_tests.core.builders import exact
 
 WIDE = Context(prec=200, rounding=ROUND_HALF_EVEN)
@@ -174,3 +183,15 @@ def test_the_limit_of_money_is_what_numeric_20_2_holds() -> None:
 def test_units_of_another_scale_are_the_same_amount() -> None:
     """1.5 at 1 decimal is 1500 at 3."""
     assert at_scale(np.array([15], dtype=object), 1, 3).tolist() == [1500]
+
+
+@given(st.lists(st.tuples(numbers, numbers, st.sampled_from(["long", "short", "none"])), max_size=12))
+def test_split_product_sums_are_the_sums_of_each_side(rows: list[tuple[Decimal, Decimal, str]]) -> None:
+    """Every product is made once, and counted where it belongs."""
+    left, right = exact([a for a, _, _ in rows]), exact([b for _, b, _ in rows])
+    long, short = (np.array([side == name for _, _, side in rows], dtype=bool) for name in ("long", "short"))
+    starts = np.array([0, len(rows) // 2])
+    both = split_product_sums(left, right, long, short, starts)
+    for (units, scale), rows_of in zip(both, (long, short), strict=True):
+        alone, same = product_sums(left.where(rows_of), right, starts)
+        assert (units.tolist(), scale) == (alone.tolist(), same)

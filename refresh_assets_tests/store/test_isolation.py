@@ -10,7 +10,8 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from refresh_assets.assets.analytic import Part, ValuedBook
+from refresh_assets.assets.analytic import Part
+from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.store.database import Database

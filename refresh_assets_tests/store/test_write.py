@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from refresh_assets.assets.analytic import Part, ValuedBook
+from refresh_assets.assets.analytic import Part
+from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import NoPrices
