@@ -122,7 +122,7 @@ class Night:
                         failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
             if not writer.adds:
                 # Those of the platform as a whole are named once, with the first table.
-                own = self.inputs.named if table == "portfolio_snapshots" else []
+                own = self.inputs.named_on(day) if table == "portfolio_snapshots" else []
                 writer.add(None, np.array([], dtype="V16"), [*own, *named()])
             written = writer.finish({**self._sums(day, done), **self.whole_day(day)}, failed)
             besides = more if writer.adds else extra

@@ -28,6 +28,7 @@ from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.memory import share_one_heap
 from refresh_assets.store.provision import check_ours, check_platform
+from refresh_assets.store.read import Named
 from refresh_assets.store.spill import Spill
 
 CHUNK_PORTFOLIOS = 4096
@@ -51,7 +52,7 @@ class LedgerReader:
         self._snapshot, self._tables, self._size = snapshot, tables, chunk_portfolios
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading positions")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding positions")
-        self._ledgers: dict[int, Future[tuple[Ledger, list[Omission]]]] = {}
+        self._ledgers: dict[int, Future[tuple[Ledger, list[Named]]]] = {}
         self._trades: tuple[int, Future[read.Trades]] | None = None
         self.symbols: Future[list[str]] = Future()
         self._platform = self._reading.submit(self._begin)
@@ -62,7 +63,7 @@ class LedgerReader:
         return self._platform.result()[0]
 
     @property
-    def named(self) -> list[Omission]:
+    def named(self) -> list[Named]:
         """Portfolios that stand there twice or never exist, positions whose portfolio_id is null."""
         return self._platform.result()[1]
 
@@ -74,7 +75,7 @@ class LedgerReader:
         """Begin to read, while the caller reads something else."""
         self._ask(0)
 
-    def ledger(self, chunk: int) -> tuple[Ledger, list[Omission]]:
+    def ledger(self, chunk: int) -> tuple[Ledger, list[Named]]:
         """The chunk's ledger, and its positions of nobody; the chunks after it are read meanwhile."""
         self._ask(chunk)
         return self._ledgers.pop(chunk).result()
@@ -90,8 +91,8 @@ class LedgerReader:
             pool.shutdown(cancel_futures=True)
         self._snapshot.close()
 
-    def _begin(self) -> tuple[Portfolios, list[Omission]]:
-        named = read.read_bad_portfolios(self._snapshot) + read.read_ownerless(self._snapshot)
+    def _begin(self) -> tuple[Portfolios, list[Named]]:
+        named = [Named(one) for one in read.read_bad_portfolios(self._snapshot)] + read.read_ownerless(self._snapshot)
         return read.read_portfolios(self._snapshot), named
 
     def _ask(self, chunk: int) -> None:
@@ -111,9 +112,7 @@ class LedgerReader:
             self._trades = group, self._reading.submit(read.read_trades, self._snapshot, bounds, self._tables)
         return self._trades[1]
 
-    def _decoded(
-        self, chunk: int, trades: Future[read.Trades], rows: Future[pa.Table]
-    ) -> tuple[Ledger, list[Omission]]:
+    def _decoded(self, chunk: int, trades: Future[read.Trades], rows: Future[pa.Table]) -> tuple[Ledger, list[Named]]:
         some = self.of(chunk, self.portfolios)
         return read.ledger_of(some, rows.result(), trades.result(), self.symbols.result())
 
@@ -148,7 +147,7 @@ class RunInputs:
     without_betas: set[str]
     prices: Prices
     portfolios: Portfolios
-    named: list[Omission]
+    named: list[Named]
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
     _betas: dict[date, tuple[Betas, list[Omission]]] = field(default_factory=dict)
     _spilled: Spill[Ledger] = field(default_factory=Spill)
@@ -175,9 +174,9 @@ class RunInputs:
                 return self._ledgers[chunk]
             ledger = self._spilled.take(chunk)
             if ledger is None:
-                ledger, omissions = self.reader.ledger(chunk)
+                ledger, named = self.reader.ledger(chunk)
                 known = set(self.named)
-                self.named += [one for one in omissions if one not in known]
+                self.named += [one for one in named if one not in known]
                 if not self.is_kept:
                     self._spilled.keep(chunk, ledger)
             # A night for one portfolio alone knows nobody else.
@@ -185,6 +184,11 @@ class RunInputs:
             if self.is_kept:
                 self._ledgers[chunk] = ledger
             return ledger
+
+    def named_on(self, day: date) -> list[Omission]:
+        """Those that concern a day, once every chunk was read."""
+        number, previous = read.day_number(day), read.day_number(self.previous[day])
+        return [one.omission for one in self.named if one.concerns(number, previous)]
 
     def ledgers(self) -> Iterator[Ledger]:
         """Every chunk in the order of portfolio ids."""
@@ -236,7 +240,7 @@ def _read(
     snapshot: Snapshot, reader: LedgerReader, calendar: TradingCalendar, days: list[date], previous: dict[date, date]
 ) -> RunInputs:
     reader.start()
-    factors, named = read_market.read_factors(snapshot)
+    factors, unusable = read_market.read_factors(snapshot)
     symbols, public = read.read_symbols(snapshot, factors.proxies())
     reader.symbols.set_result(symbols)
     betas = {}
@@ -254,7 +258,7 @@ def _read(
     )
     grid = calendar.days(begin, days[-1])
     prices = read_market.read_prices(snapshot, symbols, grid, previous[days[0]], window, without | factors.proxies())
-    named += reader.named
+    named = [*map(Named, unusable), *reader.named]
     everyone = reader.portfolios
     return RunInputs(snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas)
 

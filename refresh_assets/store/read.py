@@ -8,7 +8,7 @@ A symbol is a code: its place in the run's sorted list of symbols."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
@@ -103,6 +103,22 @@ def read_portfolios(snapshot: Snapshot) -> Portfolios:
     return Portfolios(ids[once], day_numbers(rows["start"])[once], day_numbers(rows["deleted"])[once])
 
 
+@dataclass(frozen=True)
+class Named:
+    """An omission of no portfolio's book, and the dates (numbers) of the row that it names: a range of days reads more
+    rows than one of its days alone, which should tell of its own."""
+
+    omission: Omission
+    entry: int = -int(NEVER)
+    exit: int = int(NEVER)
+    deleted: int = int(NEVER)
+
+    def concerns(self, day: int, previous: int) -> bool:
+        """Whether a run of D alone reads the row: as CONCERNED says it."""
+        in_time = self.exit > previous or self.exit < self.entry
+        return in_time and self.entry <= day and self.deleted > previous
+
+
 def read_bad_portfolios(snapshot: Snapshot) -> list[Omission]:
     """Portfolios that stand there twice, and those without any date from which they would exist."""
     rows = snapshot.fetch(
@@ -152,14 +168,14 @@ def read_positions(snapshot: Snapshot, bounds: Bounds) -> pa.Table:
 
 def read_ledger(
     snapshot: Snapshot, portfolios: Portfolios, bounds: Bounds, symbols: Sequence[str], tables: Collection[str]
-) -> tuple[Ledger, list[Omission]]:
+) -> tuple[Ledger, list[Named]]:
     """A chunk's rows, read and decoded at once: for who wants a single chunk."""
     return ledger_of(portfolios, read_positions(snapshot, bounds), read_trades(snapshot, bounds, tables), symbols)
 
 
 def ledger_of(
     portfolios: Portfolios, rows: pa.Table, trades: Trades, symbols: Sequence[str]
-) -> tuple[Ledger, list[Omission]]:
+) -> tuple[Ledger, list[Named]]:
     """All that the platform knows of the positions of a chunk of portfolios.
 
     Args:
@@ -178,13 +194,14 @@ def ledger_of(
     owner, ids = owner[order], ids[order]
     again = np.zeros(len(ids), dtype=bool)
     again[1:] = (ids[1:] == ids[:-1]) & (owner[1:] == owner[:-1])
-    omissions = [_orphan(one) for one in ids[owner < 0]] + [_duplicate(one) for one in ids[again & (owner >= 0)]]
+    nobodys, twice = np.flatnonzero(owner < 0), np.flatnonzero(again & (owner >= 0))
+    named = _named(rows, order[nobodys], _orphan) + _named(rows, order[twice], _duplicate)
     keep = np.flatnonzero((owner >= 0) & ~again)
     rows, owner = rows.take(pa.array(order[keep])), owner[keep]
     positions = _positions(rows, owner, symbols)
     return Ledger(
         portfolios, positions, _events(trades.events, positions), _valuations(trades.valuations, positions)
-    ), omissions
+    ), named
 
 
 def _positions(rows: pa.Table, owner: Rows, symbols: Sequence[str]) -> Positions:
@@ -313,10 +330,21 @@ def _read_valuations(snapshot: Snapshot, mine: str, tables: Collection[str]) -> 
     )
 
 
-def read_ownerless(snapshot: Snapshot) -> list[Omission]:
+def read_ownerless(snapshot: Snapshot) -> list[Named]:
     """Positions whose portfolio_id is null."""
-    rows = snapshot.fetch(f"select id from positions where portfolio_id is null and {CONCERNED} order by id")
-    return [_orphan(one) for one in uuids(rows["id"])]
+    rows = snapshot.fetch(
+        f"select id, coalesce({ENTRY}, date '1900-01-01') as entry, {EXIT} as exit, {DELETED} as deleted"
+        f" from positions where portfolio_id is null and {CONCERNED} order by id"
+    )
+    return _named(rows, np.arange(len(rows)), _orphan)
+
+
+def _named(rows: pa.Table, chosen: Rows, words: Callable[[np.void], Omission]) -> list[Named]:
+    if not len(chosen):
+        return []
+    some = rows.take(pa.array(chosen))
+    dates = [day_numbers(some[name]).tolist() for name in ("entry", "exit", "deleted")]
+    return [Named(words(one), *when) for one, *when in zip(uuids(some["id"]), *dates, strict=True)]
 
 
 def _orphan(position: np.void) -> Omission:

@@ -6,7 +6,7 @@ computations that raise (test_isolation.py), days that must not stay due for it 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -32,6 +32,8 @@ from refresh_assets_tests.worlds import (
 OWNER = uid("portfolio", 4)
 BAD = uid("position", 49)
 TABLES = list(worlds.WRITERS)
+WEDNESDAY = worlds.CALENDAR.previous(BEFORE)
+TUESDAY = worlds.CALENDAR.previous(WEDNESDAY)
 
 
 @pytest.fixture
@@ -204,6 +206,30 @@ def test_a_position_of_nobody_is_named_once(world: Database, owner: object, chun
         )
     ]
     assert others(world) == clean
+
+
+@pytest.mark.parametrize(
+    ("dates", "days"),
+    [
+        ({}, [TUESDAY, WEDNESDAY, BEFORE, DAY]),
+        ({"entry_date": BEFORE}, [BEFORE, DAY]),
+        ({"exit_date": WEDNESDAY, "exit_price": 5}, [TUESDAY, WEDNESDAY]),
+        ({"exit_date": TUESDAY - timedelta(days=60)}, []),
+        ({"exit_date": date(2025, 1, 2)}, [TUESDAY, WEDNESDAY, BEFORE, DAY]),
+        ({"deleted_at": f"{BEFORE} 12:00 America/New_York"}, [TUESDAY, WEDNESDAY, BEFORE]),
+        ({"entry_date": DAY + timedelta(days=1)}, []),
+    ],
+    ids=["held", "entered", "sold", "sold before", "sold before it was entered", "deleted", "not yet entered"],
+)
+def test_a_position_of_nobody_is_named_on_the_days_that_it_concerns_alone_and_in_a_range(
+    world: Database, dates: Row, days: list[date]
+) -> None:
+    """From its entry to the day on which it is sold; what a range reads for its other days is not told of them."""
+    insert(world, "positions", {**position(49, 4), "portfolio_id": None, **dates})
+    for asked in ([TUESDAY, WEDNESDAY, BEFORE, DAY], [DAY], [WEDNESDAY]):
+        run(world, *asked, run_id=f"run of {len(asked)}")
+        found = [day for day in asked if [row for row in exceptions(world, day) if row[1] == "orphan_position"]]
+        assert found == [day for day in asked if day in days]
 
 
 def test_a_position_that_stands_there_twice_is_used_once_and_named(world: Database) -> None:

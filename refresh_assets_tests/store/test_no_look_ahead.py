@@ -27,9 +27,11 @@ from refresh_assets_tests.worlds import CALENDAR, DAY, OPTION, PROXIES, STOCKS, 
 
 MONDAY = CALENDAR.next_on_or_after(DAY + timedelta(days=1))
 SYMBOLS = (*STOCKS, OPTION, *PROXIES)
+OLD = ("OLD1", "OLD2", "OLD3")
 ABSURD = ("NaN", "Infinity", "-Infinity", "-1", "0", "1e30", "7.25")
 
 past = st.integers(0, 60).map(lambda back: DAY - timedelta(days=back))
+recent = st.integers(-3, 12).map(lambda back: DAY - timedelta(days=back))
 later = st.integers(1, 60).map(lambda ahead: DAY + timedelta(days=ahead))
 amounts = st.integers(1, 10**6).map(lambda n: Decimal(n) / 1000)
 Poison = Callable[[Database, date, str], None]
@@ -54,6 +56,17 @@ def held_rows(draw: st.DrawFn) -> list[tuple[str, Row]]:
             rows.append(("position_realized_events", worlds.event(number, number, sold, sign * quantity / 2)))
         if kind == "PRIVATE":
             rows.append(("private_valuations", worlds.valuation(number, draw(past), draw(amounts))))
+    return rows
+
+
+@st.composite
+def odd_rows(draw: st.DrawFn) -> list[tuple[str, Row]]:
+    """What concerns some past days and others not: symbols that nobody else holds, positions of nobody."""
+    rows: list[tuple[str, Row]] = []
+    for number in range(draw(st.integers(0, 3))):
+        entry, left = draw(st.none() | recent), draw(st.none() | recent)
+        row = worlds.position(60 + number, draw(st.sampled_from([1, 99])), OLD[number], 2, entry_date=entry)
+        rows.append(("positions", {**row, "exit_date": left, "exit_price": 70}))
     return rows
 
 
@@ -179,6 +192,7 @@ def platform(server_url: str, initialised_template: str) -> Iterator[str]:
     with new_database(server_url, initialised_template) as (name, url):
         database = Database(url)
         worlds.three_portfolios(database)
+        worlds.load_closes(database, worlds.closes(OLD))
         factors = execute(database, "select id from factor_definitions where name in ('Market', 'Value')")
         rows: list[Row] = [
             {"symbol": "AAA", "factor_id": factor, "calculation_date": DAY, "beta_value": "1.25"}
@@ -266,6 +280,7 @@ def test_no_future_changes_a_byte_of_the_day(
 
 @given(
     held_rows(),
+    odd_rows(),
     st.lists(st.tuples(st.sampled_from(sorted(POISONS)), st.integers(0, 12), st.sampled_from(ABSURD)), max_size=3),
     st.lists(st.tuples(st.integers(0, 12), st.sampled_from(ABSURD)), max_size=4, unique_by=lambda one: one[0]),
     st.integers(1, 6),
@@ -276,6 +291,7 @@ def test_a_past_of_any_mess_gives_the_day_the_same_bytes_alone_and_in_a_range(
     server_url: str,
     platform: str,
     rows: list[tuple[str, Row]],
+    odd: list[tuple[str, Row]],
     mess: list[tuple[str, int, str]],
     valuations: list[tuple[int, str]],
     earlier: int,
@@ -284,7 +300,7 @@ def test_a_past_of_any_mess_gives_the_day_the_same_bytes_alone_and_in_a_range(
     """A range reads what its earlier days need: of that D sees no more than a run of D alone, which reads less."""
     with new_database(server_url, platform) as (_, url):
         database = Database(url)
-        for table, row in rows:
+        for table, row in [*rows, *odd]:
             insert(database, table, row)
         insert(database, "positions", worlds.position(48, 4, "FUND", 3, investment_class="PRIVATE"))
         insert(database, "private_valuations", *(worlds.valuation(48, _back(n), value) for n, value in valuations))
