@@ -196,6 +196,14 @@ def row_versions(database: Database, table: str, day: date = DAY) -> dict[str, s
         return dict(found.fetchall())
 
 
+LOCKS_OF_OTHERS = (
+    "select locktype, mode, granted, pid from pg_locks l join pg_database d on d.oid = l.database"
+    " where d.datname = current_database() and pid <> pg_backend_pid() and not exists ("
+    "select from pg_stat_activity a where a.pid = l.pid and a.backend_type = 'autovacuum worker')"
+)
+"""Claims and waits that anybody else holds in this database, but for autovacuum: it comes and goes as it likes."""
+
+
 def exceptions(database: Database, day: date = DAY) -> list[tuple[Any, ...]]:
     """(asset, code, portfolio, position, symbol, detail) of everything named for a day, sorted."""
     query = "select asset, code, portfolio_id, position_id, symbol, detail from refresh_exceptions"

@@ -21,7 +21,7 @@ from refresh_assets.store import stale
 from refresh_assets.store.database import Database
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import CALENDAR, DAY, execute, insert, run, uid
+from refresh_assets_tests.worlds import CALENDAR, DAY, LOCKS_OF_OTHERS, execute, insert, run, uid
 
 NIGHTS = CALENDAR.days(CALENDAR.nth_before(DAY, 4), DAY)
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = NIGHTS
@@ -75,15 +75,11 @@ def everything(database: Database) -> dict[str, Any]:
 
 def held_locks(database: Database) -> list[tuple[Any, ...]]:
     """Those of others that stay: a process of the server ends a moment after its client, on a busy machine a long one."""
-    query = (
-        "select locktype, mode from pg_locks where database = (select oid from pg_database"
-        " where datname = current_database()) and pid <> pg_backend_pid()"
-    )
     for _ in range(100):
-        if not execute(database, query):
+        if not execute(database, LOCKS_OF_OTHERS):
             break
         time.sleep(0.1)
-    return execute(database, query)
+    return execute(database, LOCKS_OF_OTHERS)
 
 
 def test_status_is_as_it_was_where_nothing_changed(world: Database, capsys: pytest.CaptureFixture[str]) -> None:

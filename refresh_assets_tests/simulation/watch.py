@@ -12,6 +12,8 @@ from typing import Any
 
 import psycopg
 
+from refresh_assets_tests.worlds import LOCKS_OF_OTHERS
+
 PATIENCE = 120.0  # seconds, for what takes milliseconds on an idle machine
 OTHERS = " from pg_stat_activity where datname = current_database() and backend_type = 'client backend' and pid <> "
 
@@ -33,10 +35,7 @@ class Watch:
 
     def locks(self) -> list[tuple[Any, ...]]:
         """Claims and waits that anybody holds in this database."""
-        return self.connection.execute(
-            "select locktype, mode, granted, pid from pg_locks join pg_database d on d.oid = database"
-            " where datname = current_database() and pid <> pg_backend_pid()"
-        ).fetchall()
+        return self.connection.execute(LOCKS_OF_OTHERS.encode()).fetchall()
 
     def quiet(self) -> list[tuple[Any, ...]]:
         """Wait until nobody else is connected; gives who still is when patience ends: nobody, as it should be.
