@@ -89,9 +89,26 @@ def _copy_marks(
 ) -> None:
     used = [code for code in codes if closes.state[code] == 0]
     units = closes.exact.take(np.array(used, dtype=np.int64)).to_integers()
+    scale = closes.exact.scale
+    # As one text: a Decimal and a row at a time take 40 ms for 5,000 symbols, a hundredth of a night.
+    lines = [
+        f"{day}\t{_escaped(symbols[code])}\t{_shortest(int(unit), scale)}\n"
+        for code, unit in zip(used, units, strict=True)
+    ]
     with connection.cursor().copy(f"copy {table} (calculation_date, symbol, close_price) from stdin") as copy:
-        for code, unit in zip(used, units, strict=True):
-            copy.write_row((day, symbols[code], Decimal(int(unit)).scaleb(-closes.exact.scale).normalize()))
+        copy.write("".join(lines))
+
+
+def _shortest(units: int, scale: int) -> str:
+    """units / 10^scale without trailing zeros, as PostgreSQL reads a numeric."""
+    digits = str(units)
+    kept = digits.rstrip("0")
+    return f"{kept}e{len(digits) - len(kept) - scale}" if kept else "0"
+
+
+def _escaped(word: str) -> str:
+    """A word of COPY's text format."""
+    return word.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
 
 
 def write_shocks(

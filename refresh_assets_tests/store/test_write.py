@@ -8,18 +8,23 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from refresh_assets.assets.analytic import Part
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import NoPrices
+from refresh_assets.store.arrow import FINEST, decimals
 from refresh_assets.store.database import Database
+from refresh_assets.store.extras import write_marks
 from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tables import snapshot_rows
@@ -37,6 +42,7 @@ from refresh_assets_tests.worlds import (
     table_rows,
 )
 
+WIDE = Context(prec=100)
 TABLES = [*DAY_TABLES, "stress_factor_shocks", "refresh_exceptions", "refresh_marks"]
 
 
@@ -266,6 +272,26 @@ def test_the_marks_of_a_day_are_the_closes_that_it_used(world: Database) -> None
     used = (*worlds.STOCKS, worlds.OPTION, *worlds.PROXIES)
     expected = {row["symbol"]: Decimal(str(row["close_price"])) for row in worlds.closes() if row["date"] == DAY}
     assert marks == {symbol: expected[symbol] for symbol in used}
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=9),
+        st.decimals(0, 10**15, allow_nan=False, allow_infinity=False) | st.integers(0, 10**18).map(Decimal),
+        min_size=1,
+    )
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_marks_keep_any_symbol_and_any_close_without_its_trailing_zeros(
+    database: Database, closes: dict[str, Decimal]
+) -> None:
+    """Tabs, backslashes and new lines are text like any other; 1.50 is written as 1.5, and 150 as 150."""
+    closes = {symbol: close for symbol, close in closes.items() if -int(close.as_tuple().exponent) <= FINEST}
+    exact = decimals(pa.chunked_array([pa.array([f"{close:f}" for close in closes.values()], pa.string())]))
+    with database.connect() as connection:
+        write_marks(connection, DAY, list(closes), range(len(closes)), exact)
+    marks = dict(execute(database, "select symbol, close_price::text from refresh_marks"))
+    assert marks == {symbol: f"{close.normalize(WIDE):f}" for symbol, close in closes.items()}
 
 
 def test_the_shocks_of_a_day_are_every_scenario_by_every_factor(world: Database) -> None:
