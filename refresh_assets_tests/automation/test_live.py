@@ -11,7 +11,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, ScheduleInstigatorData
 
 from refresh_assets.automation.launch import range_tags
-from refresh_assets.calendar import TradingCalendar
+from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.store.database import Database
 from refresh_assets.store.read import day_number
@@ -28,7 +28,8 @@ from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests.automation.live import LOCATION, Deployment, deployed
 from refresh_assets_tests.conftest import new_database
 
-DAYS = TradingCalendar().days(date(2020, 2, 18), date(2020, 3, 16))
+CALENDAR = TradingCalendar()
+DAYS = CALENDAR.days(date(2020, 2, 18), date(2020, 3, 16))
 """20 trading days whose symbol batch completed."""
 NEXT = date(2020, 3, 17)
 HOLE = DAYS[5]
@@ -117,21 +118,31 @@ def test_the_sensor_heals_a_hole_and_a_late_batch_by_itself(deployment: Deployme
 def test_the_schedule_fires_for_an_evening_that_it_missed(
     deployment: Deployment, platform: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Turned on a week ago, as it were: the daemon fires it for the last evenings, and the first of them heals the hole."""
+    """Turned on a week ago, as it were: the daemon fires it for the last evening. It heals the hole, or says that the
+    evening was a holiday's."""
     table, hole = "factor_exposures", DAYS[3]
     with platform.connect() as connection:
         connection.execute(f"delete from {table} where calculation_date = %s", [hole])
         connection.execute("delete from refresh_days where calculation_date = %s and table_name = %s", [hole, table])
     deployment.start_daemon()
 
+    evening = last_weekday_evening(datetime.now(NEW_YORK))
     turn_on_schedule(deployment, monkeypatch, datetime.now(UTC) - timedelta(days=7))
     try:
-        deployment.awaited("the schedule to heal the hole", lambda: hole in complete_days(platform), 90)
-        deployment.awaited("its runs to end", lambda: not unfinished_runs(deployment), 30)
+        deployment.awaited("a tick of the schedule", lambda: ticks_of_schedule(deployment) not in ([], ["STARTED"]), 90)
+        if CALENDAR.days(evening, evening):
+            deployment.awaited("the schedule to heal the hole", lambda: hole in complete_days(platform), 90)
+            deployment.awaited("its runs to end", lambda: not unfinished_runs(deployment), 30)
     finally:
         stop_schedule(deployment)
     runs = deployment.ask(RUNS_TAGGED, key="dagster/schedule_name", value=SCHEDULE["scheduleName"])["runsOrError"]
-    assert [run["status"] for run in runs["results"]] == ["SUCCESS"]  # the evenings after it found nothing due
+    if CALENDAR.days(evening, evening):
+        assert [run["status"] for run in runs["results"]] == ["SUCCESS"]
+    else:
+        assert runs["results"] == []
+        (tick,) = deployment.ask(SCHEDULE_STATE, selector=SCHEDULE)["scheduleOrError"]["scheduleState"]["ticks"]
+        assert tick["status"] == "SKIPPED"
+        assert f"{evening} is no trading day" in tick["skipReason"]
 
 
 def test_a_run_whose_worker_is_killed_is_noticed_and_tried_again(deployment: Deployment, platform: Database) -> None:
@@ -303,6 +314,18 @@ def stop_schedule(deployment: Deployment) -> None:
     assert stopped["scheduleState"]["status"] == "STOPPED", stopped
 
 
+def ticks_of_schedule(deployment: Deployment) -> list[str]:
+    """The status of its last tick, if there is one."""
+    schedule = deployment.ask(SCHEDULE_STATE, selector=SCHEDULE)["scheduleOrError"]
+    return [tick["status"] for tick in schedule["scheduleState"]["ticks"]]
+
+
+def last_weekday_evening(now: datetime) -> date:
+    """The day of the schedule's last tick: 21:30 New York from Monday to Friday, holidays among them."""
+    day = now.date() if now.time() >= time(21, 30) else now.date() - timedelta(days=1)
+    return day - timedelta(days=max(day.weekday() - 4, 0))
+
+
 def turn_on_schedule(deployment: Deployment, monkeypatch: pytest.MonkeyPatch, since: datetime) -> None:
     """As if it ran since an instant. GraphQL starts one from now on only, so Dagster's instance is told itself."""
     for name, word in deployment.environment.items():
@@ -345,7 +368,7 @@ mutation ($id: String) { stopSensor(id: $id) {
     ... on StopSensorMutationResult { instigationState { status } } ... on PythonError { message } } }"""
 SCHEDULE_STATE = """
 query ($selector: ScheduleSelector!) { scheduleOrError(scheduleSelector: $selector) {
-    ... on Schedule { scheduleState { id } } } }"""
+    ... on Schedule { scheduleState { id ticks(limit: 1) { status skipReason } } } } }"""
 STOP_SCHEDULE = """
 mutation ($id: String) { stopRunningSchedule(id: $id) {
     ... on ScheduleStateResult { scheduleState { status } } ... on PythonError { message } } }"""
