@@ -18,7 +18,7 @@ demo: $(READY)        ## real nights on real prices, database included, in about
 test: $(READY)        ## every promise, on a real PostgreSQL and a real Dagster
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
-simulate: $(READY)        ## 20 seeded quarters of 63 nights: late, failed, half-loaded, killed; a line a seed, minutes each
+simulate: $(READY)        ## 20 seeded quarters of 63 nights: late, failed, half-loaded, killed; a line a seed, half an hour in all
 	@$(BIN)/python -W ignore -m refresh_assets_tests.simulation --seeds 20
 
 chaos: $(READY)        ## 200 nights killed at a seeded instant each: what was hit, what stood, what healed

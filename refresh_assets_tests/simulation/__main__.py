@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=20, help="how many")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--nights", type=int, default=63, help="trading days of each")
-    parser.add_argument("--side-by-side", type=int, default=2, help="seeds at once")
+    parser.add_argument("--side-by-side", type=int, default=3, help="seeds at once")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="refresh-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
