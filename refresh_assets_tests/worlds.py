@@ -117,6 +117,12 @@ def load_closes(database: Database, rows: Sequence[Row] | None = None) -> None:
                 copy.write_row((row["symbol"], row["date"], row["close_price"]))
 
 
+def close_of(database: Database, symbol: str, day: date) -> float:
+    """The close that the platform has now."""
+    rows = execute(database, "select close_price from market_data_cache where symbol = %s and date = %s", symbol, day)
+    return float(rows[0][0])
+
+
 def three_portfolios(database: Database, last: date = DAY) -> None:
     """A platform of three portfolios over three stocks, an option and a hand-valued holding, prices up to `last`.
 

@@ -69,7 +69,8 @@ class LedgerReader:
 
     @cached_property
     def chunks(self) -> int:
-        return -(-len(self.portfolios.id) // self._size)
+        """One at least: where there is no portfolio at all, positions of nobody are met in it."""
+        return max(-(-len(self.portfolios.id) // self._size), 1)
 
     def start(self) -> None:
         """Begin to read, while the caller reads something else."""

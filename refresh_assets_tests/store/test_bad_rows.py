@@ -232,6 +232,15 @@ def test_a_position_of_nobody_is_named_on_the_days_that_it_concerns_alone_and_in
         assert found == [day for day in asked if day in days]
 
 
+def test_positions_of_nobody_are_named_where_there_is_no_portfolio_at_all(database: Database) -> None:
+    """A platform whose portfolios are lost, or not loaded yet: nothing is computed, and nothing is passed over in silence."""
+    worlds.three_portfolios(database)
+    execute(database, "delete from portfolios")
+    written = run(database)
+    assert {one.portfolios for one in written.values()} == {0}
+    assert len(named(database, "orphan_position")) == 8
+
+
 def test_a_position_that_stands_there_twice_is_used_once_and_named(world: Database) -> None:
     """A view without a unique id; the rest of its portfolio and everybody else are as before."""
     run(world)

@@ -12,7 +12,7 @@ import pytest
 from refresh_assets.store.database import Database
 from refresh_assets.store.stale import Budget, Stale, stale_days
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import CALENDAR, DAY, OPTION, event, execute, insert, run, uid, valuation
+from refresh_assets_tests.worlds import CALENDAR, DAY, OPTION, close_of, event, execute, insert, run, uid, valuation
 
 NIGHTS = CALENDAR.days(CALENDAR.nth_before(DAY, 4), DAY)
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = NIGHTS
@@ -33,11 +33,6 @@ def world(database: Database) -> Database:
 
 def look(database: Database, budget: Budget | None = None) -> Stale:
     return stale_days(database, CALENDAR, NIGHTS, budget)
-
-
-def close_of(database: Database, symbol: str, day: date) -> float:
-    rows = execute(database, "select close_price from market_data_cache where symbol = %s and date = %s", symbol, day)
-    return float(rows[0][0])
 
 
 def test_days_whose_inputs_are_as_they_were_are_silent(world: Database) -> None:

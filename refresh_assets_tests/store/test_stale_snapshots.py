@@ -5,14 +5,14 @@ here: which days differ (test_stale.py), what is shown of it (cli/test_restateme
 
 from __future__ import annotations
 
-from datetime import date
-
 import pytest
 
+from refresh_assets.assets.restating import look_at_day
+from refresh_assets.settings import load
 from refresh_assets.store.database import Database
 from refresh_assets.store.stale import Budget, Stale, stale_days
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import CALENDAR, DAY, event, execute, insert, position, run, uid, valuation
+from refresh_assets_tests.worlds import CALENDAR, DAY, close_of, event, execute, insert, position, run, uid, valuation
 
 NIGHTS = CALENDAR.days(CALENDAR.nth_before(DAY, 4), DAY)
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY = NIGHTS
@@ -28,11 +28,6 @@ def world(database: Database) -> Database:
 
 def look(database: Database, budget: Budget | None = None) -> Stale:
     return stale_days(database, CALENDAR, NIGHTS, budget)
-
-
-def close_of(database: Database, symbol: str, day: date) -> float:
-    rows = execute(database, "select close_price from market_data_cache where symbol = %s and date = %s", symbol, day)
-    return float(rows[0][0])
 
 
 def figures(found: Stale) -> list[tuple[object, ...]]:
@@ -113,6 +108,17 @@ def test_portfolios_whose_row_would_come_or_go_change_too(world: Database) -> No
     close = close_of(world, "CCC", FRIDAY)
     assert (change.portfolios, change.portfolio, change.old) == (2, "Portfolio 4", None)
     assert [change.new, change.usd] == pytest.approx([100 * close, 140 * close], abs=0.011)
+
+
+def test_where_no_portfolio_is_left_every_row_would_go(world: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deleted by hand, rows and all; in the look at all days and in that at one."""
+    monkeypatch.setenv("REFRESH_DATABASE_URL", world.url)
+    monkeypatch.setenv("REFRESH_START_DATE", str(MONDAY))
+    execute(world, "delete from portfolios")
+
+    for found in (look(world), look_at_day(load(), FRIDAY)):
+        (change, *_) = found.snapshots
+        assert (change.days[-1], change.portfolios, change.column, change.new) == (FRIDAY, 3, "total_value", None)
 
 
 def test_a_back_dated_entry_touches_the_days_from_it_on(world: Database) -> None:
