@@ -45,6 +45,7 @@ pa.set_memory_pool(pa.system_memory_pool())
 NOT_FINITE = pa.array(["nan", "inf", "-inf", "NaN", "Infinity", "-Infinity"])
 LARGEST = Decimal(10) ** 18
 """A quantity, price or value beyond this is absurd: a mistake to be named, not a number to be summed."""
+_NEAR = 1e6  # some thousand times what a float of that size may be off
 WHOLE_DIGITS = 38 - SCALE
 FINEST = 40  # decimals; PostgreSQL's own division gives at most 20 or so
 
@@ -91,6 +92,10 @@ def decimals(column: pa.ChunkedArray, negative_is_bad: bool = False) -> Decimals
         exact = _slow(clean, state)
     size = exact.to_float()
     absurd = np.abs(size) > float(LARGEST)
+    # A float's last bit depends on the digits of the others in the column: next to the limit it is the number that counts.
+    near = np.flatnonzero(np.abs(np.abs(size) - float(LARGEST)) < _NEAR)
+    limit = int(LARGEST) * 10**exact.scale
+    absurd[near] = [abs(units) > limit for units in exact.take(near).to_integers()]
     if negative_is_bad:
         absurd |= size < 0
     state[absurd & (state == OK)] = BAD

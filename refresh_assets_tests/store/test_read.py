@@ -67,6 +67,14 @@ def test_what_is_no_number_is_bad_and_what_is_null_is_missing() -> None:
     ]
 
 
+@pytest.mark.parametrize("beside", ["1", "8.373473054325841E-14", "0." + "0" * 38 + "1"])
+def test_the_limit_is_the_same_whatever_stands_beside_a_number(beside: str) -> None:
+    """As a float the last number below 10^18 is one beyond it, once a finer number has the column's scale grow."""
+    column = [str(LARGEST - 1), str(LARGEST), str(LARGEST + 1), str(LARGEST + Decimal("0.1")), str(-LARGEST), beside]
+    found = decimals(pa.chunked_array([pa.array([f"{Decimal(one):f}" for one in column])]))
+    assert found.state.tolist() == [OK, OK, BAD, BAD, OK, OK]
+
+
 def test_an_empty_column_is_read_as_no_numbers() -> None:
     """A platform without rows is not an error."""
     assert decimals(pa.chunked_array([pa.array([], pa.string())])).exact.size == 0
