@@ -15,6 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import date
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,6 +24,7 @@ from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.store.database import Database
 from refresh_assets.store.inputs import CACHED_CHUNKS
+from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 
 READ = "reading the inputs"
 Seconds = dict[str, float]
@@ -65,19 +67,15 @@ def _steps() -> dict[str, Callable[[Any, date], Any]]:
     with warnings.catch_warnings():
         # Partition mappings and backfill policies are "beta" in Dagster: nothing that a benchmark could do about it.
         warnings.filterwarnings("ignore", message=".* is currently in beta")
-        from refresh_assets.assets.correlations import write_correlations
-        from refresh_assets.assets.factor_exposures import write_exposures
+        from refresh_assets import definitions  # noqa: F401 every asset says what writes it
         from refresh_assets.assets.inline_betas import write_betas
-        from refresh_assets.assets.position_values import write_market_values
-        from refresh_assets.assets.snapshots import write_snapshots
-        from refresh_assets.assets.stress import write_stress
+        from refresh_assets.assets.night import Night
+    snapshots, correlations, *others = (*DAY_TABLES, POSITION_VALUES)
+    written = {asset: partial(Night.written, table=asset) for asset in (*DAY_TABLES, POSITION_VALUES)}
     return {
-        "portfolio_snapshots": write_snapshots,
-        "correlation_calculations": write_correlations,
+        **{asset: written[asset] for asset in (snapshots, correlations)},
         "inline_symbol_betas": write_betas,
-        "factor_exposures": write_exposures,
-        "stress_test_results": write_stress,
-        "position_market_values": write_market_values,
+        **{asset: written[asset] for asset in others},
     }
 
 

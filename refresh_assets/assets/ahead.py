@@ -1,53 +1,122 @@
-"""Computing while PostgreSQL writes: the parts of a run, a few ahead of whoever takes them.
+"""Doing ahead what will be asked for next: chunks computed while others are written, tables written while others end.
 
-Here: one thread and the order in which it works. Not here: what a part is, and what computes it (night.py).
+Here: the threads and the order in which they work. Not here: what is computed and written (night.py).
 
-A quarter of a night was waiting for COPY. Its rows are on their way while the next chunk, or the next table, is computed."""
+PostgreSQL copies with one of its processes, and we compute beside it: one table at a time leaves half of two cores idle."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 Unit = TypeVar("Unit", bound=Hashable)
 Result = TypeVar("Result")
 
+INTERRUPT_EVERY = 0.1
+"""Seconds: an interrupt that came between two statements met none."""
 
-class Ahead(Generic[Unit, Result]):
-    """Results of some units of work, each computed once it is among the next `depth` of the one that is taken.
+
+def computed_ahead(units: Iterable[Unit], compute: Callable[[Unit], Result], depth: int) -> Generator[Result]:
+    """The result of each unit, in order; up to `depth` of the next ones are computed meanwhile, in a thread of their own.
+
+    Raises what computing a unit raised, when it is its turn. Whoever leaves off closes the iterator: nothing more is
+    computed then, and what is being computed is waited for."""
+    ready: deque[Future[Result]] = deque()
+    thread = ThreadPoolExecutor(1, thread_name_prefix="computing ahead")
+    try:
+        for unit in units:
+            ready.append(thread.submit(compute, unit))
+            if len(ready) > depth:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
+    finally:
+        thread.shutdown(cancel_futures=True)
+
+
+class NotWanted(Exception):
+    """Work that was begun ahead is given up: nobody will ask for it."""
+
+
+class _Begun(Generic[Result]):
+    """A unit under way: whether its turn has come, and whether anybody wants it."""
+
+    def __init__(self) -> None:
+        self.may_end, self.is_wanted = threading.Event(), True
+        self.result: Future[Result] = Future()
+
+
+class InTurn(Generic[Unit, Result]):
+    """Work of which the next unit is begun while one is ended, and each ends only when it is asked for.
 
     Args:
-        units: in the order in which they will probably be taken.
-        compute: called in a thread of its own, one unit after the other.
-        depth: results that are kept ready beyond the one that is taken.
+        units: in the order in which they will probably be asked for.
+        work: called in a thread with the unit; calls `wait(unit)` before what others can see of it.
+        interrupt: called, more than once, with a unit that is given up: breaks off what its work waits for.
 
-    A unit out of order, or one that raised, is computed when it is asked for, and the order goes on from there."""
+    A unit out of order gives up the one that was begun in its place."""
 
-    def __init__(self, units: Sequence[Unit], compute: Callable[[Unit], Result], depth: int) -> None:
-        self._units, self._compute, self._depth = units, compute, depth
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        work: Callable[[Unit], Result],
+        interrupt: Callable[[Unit], None] = lambda _: None,
+    ) -> None:
+        self._units, self._work, self._interrupt = units, work, interrupt
         self._place = {unit: place for place, unit in enumerate(units)}
-        self._ready: deque[tuple[int, Future[Result]]] = deque()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="computing ahead")
+        self._begun: dict[Unit, _Begun[Result]] = {}
 
     def take(self, unit: Unit) -> Result:
-        """The result of a unit; raises what computing it raised."""
+        """The result of a unit, once it has ended; raises what the work raised."""
         place = self._place[unit]
-        if not self._ready or self._ready[0][0] != place:
-            self._forget()
-            self._ready.append((place, self._thread.submit(self._compute, unit)))
-        after = self._ready[-1][0] + 1
-        for number in range(after, min(place + self._depth + 1, len(self._units))):
-            self._ready.append((number, self._thread.submit(self._compute, self._units[number])))
-        return self._ready.popleft()[1].result()
+        wanted = self._units[place : place + 2]
+        for other in [one for one in self._begun if one not in wanted]:
+            self._give_up(other)
+        for one in wanted:
+            if one not in self._begun:
+                self._begin(one)
+        begun = self._begun[unit]
+        begun.may_end.set()
+        try:
+            return begun.result.result()
+        finally:
+            if begun.result.done():  # else the caller was interrupted: stop() gives it up
+                del self._begun[unit]
+
+    def wait(self, unit: Unit) -> None:
+        """Wait until it is the unit's turn; at once where it was not begun ahead. Raises NotWanted where it never comes."""
+        begun = self._begun.get(unit)
+        if begun is not None:
+            begun.may_end.wait()
+            if not begun.is_wanted:
+                raise NotWanted(unit)
 
     def stop(self) -> None:
-        """Compute nothing more; what is being computed is waited for."""
-        self._forget()
-        self._thread.shutdown()
+        """Give up what was begun, and wait until it is gone."""
+        for unit in list(self._begun):
+            self._give_up(unit)
 
-    def _forget(self) -> None:
-        for _, future in self._ready:
-            future.cancel()
-        self._ready.clear()
+    def _begin(self, unit: Unit) -> _Begun[Result]:
+        begun = self._begun[unit] = _Begun()
+
+        def run() -> None:
+            try:
+                begun.result.set_result(self._work(unit))
+            except BaseException as error:
+                begun.result.set_exception(error)
+
+        # A daemon: a process that is told to end is not held up by work that waits for a lock.
+        threading.Thread(target=run, name=f"writing {unit}", daemon=True).start()
+        return begun
+
+    def _give_up(self, unit: Unit) -> None:
+        begun = self._begun[unit]
+        begun.is_wanted = False
+        begun.may_end.set()
+        while not begun.result.done():
+            self._interrupt(unit)
+            wait([begun.result], timeout=INTERRUPT_EVERY)
+        del self._begun[unit]

@@ -1,4 +1,4 @@
-"""What an analytic takes and gives, and which analytic computes which table.
+"""What an analytic takes and gives, which analytic computes which table, and what writes it.
 
 Here: the part of a table that comes of a chunk, a day's betas and shocks, the words for a portfolio that could not be
 computed. Not here: a chunk's valued book (books.py), the way from inputs to a written day (night.py), formulas (core/)."""
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,7 @@ from refresh_assets.core.market import Betas
 from refresh_assets.core.money import Bools, Floats
 from refresh_assets.core.omissions import Omission, portfolio_omission
 from refresh_assets.errors import ExceptionCode
+from refresh_assets.store.write import Written
 
 if TYPE_CHECKING:
     from refresh_assets.assets.books import ValuedBook
@@ -66,6 +67,26 @@ Analytic = Callable[["Night", date], Compute]
 
 ANALYTICS: dict[str, Analytic] = {}
 """What computes each table, by its name; the asset files fill it in."""
+
+
+Outcome = Written | dict[str, Any]
+"""What an asset did for a day: what it wrote, or figures of its own."""
+Writer = Callable[["Night", date], Outcome]
+"""Computes and writes a day of an asset."""
+
+W = TypeVar("W", bound=Writer)
+WRITERS: dict[str, Writer] = {}
+"""What writes each asset, by its name; the asset files fill it in."""
+
+
+def writes(asset: str) -> Callable[[W], W]:
+    """Say what writes an asset: so that a run can begin to write it while the one before it is ended."""
+
+    def known(write: W) -> W:
+        WRITERS[asset] = write
+        return write
+
+    return known
 
 
 def analytic(table: str) -> Callable[[Analytic], Analytic]:

@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -51,10 +50,14 @@ class ValuedBook:
 
     def __init__(self, books: Books, place: tuple[date, int], ledger: Ledger, only: Bools | None) -> None:
         self._books, self._place, self._ledger, self._only = books, place, ledger, only
+        self._made: tuple[Book, Valuation] | None = None
 
-    @cached_property
+    @property
     def _both(self) -> tuple[Book, Valuation]:
-        return self._books.made(self._place, self._ledger, self._only)
+        # No cached_property: Python 3.11 holds one lock for those of all instances while it computes one.
+        if self._made is None:
+            self._made = self._books.made(self._place, self._ledger, self._only)
+        return self._made
 
     @property
     def book(self) -> Book:
@@ -70,15 +73,16 @@ class ValuedBook:
         known = self._books.outlines.get(self._place) if self._only is None else None
         return known or self._books.outline_of(self.book)
 
-    def exposures(self, betas: Betas, last: bool = False) -> Exposures:
-        """Its exposures to the factors; `last`: nobody will ask for them again."""
+    def exposures(self, betas: Betas) -> Exposures:
+        """Its exposures to the factors; kept until they are asked for once more."""
+        if self._only is not None or not self._books.keeps_exposures:
+            return exposures(self.book, self.valuation, betas)
         kept, place = self._books.exposures, self._place
-        found = (kept.pop if last else kept.get)(place, None) if self._only is None else None
-        if found is None:
-            found = exposures(self.book, self.valuation, betas)
-            if self._only is None and not last and self._books.keeps_exposures:
-                kept[place] = found
-        return found
+        with self._books.making:
+            found = kept.pop(place, None)
+            if found is None:  # of the two tables, whichever comes first makes them
+                found = kept[place] = exposures(self.book, self.valuation, betas)
+            return found
 
 
 @dataclass
@@ -88,13 +92,16 @@ class Books:
     inputs: RunInputs
     outlines: dict[tuple[date, int], Outline] = field(default_factory=dict)
     exposures: dict[tuple[date, int], Exposures] = field(default_factory=dict)
+    are_shared: bool = True
+    """Whether both factor exposures and stress tests are to be computed."""
+    making: threading.RLock = field(default_factory=threading.RLock)
+    """Held while something is made that is kept: of two tables that ask for it, one makes it."""
     _kept: dict[tuple[date, int], tuple[Book, Valuation]] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def keeps_exposures(self) -> bool:
         """Only beside chunks that are kept themselves: a large platform's memory stays flat."""
-        return self.inputs.is_kept and self.inputs.chunks * len(self.inputs.days) <= KEPT_EXPOSURES
+        return self.are_shared and self.inputs.is_kept and self.inputs.chunks * len(self.inputs.days) <= KEPT_EXPOSURES
 
     def isolated(
         self, chunk: int, ledger: Ledger, day: date, compute: Callable[[ValuedBook], T], only: Bools | None
@@ -119,19 +126,23 @@ class Books:
 
     def made(self, place: tuple[date, int], ledger: Ledger, only: Bools | None) -> tuple[Book, Valuation]:
         """The chunk's book on a day. Those of the latest days are kept: every table of a one-day run takes them."""
-        if only is None and (kept := self._kept.get(place)) is not None:
-            return kept
+        if only is not None or not self.inputs.is_kept:
+            return self._made(place, ledger, only)
+        with self.making:
+            if place not in self._kept:
+                valued = self._made(place, ledger, None)
+                make_room(self._kept, 2 * self.inputs.chunks)  # that which is ended, and that which is begun meanwhile
+                self._kept[place] = valued
+            return self._kept[place]
+
+    def _made(self, place: tuple[date, int], ledger: Ledger, only: Bools | None) -> tuple[Book, Valuation]:
         day = place[0]
         book = as_of(ledger, day_number(day), day_number(self.inputs.previous[day]), only)
-        valued = book, value_positions(book, self.inputs.prices)
         if only is None:
-            with self._lock:
+            with self.making:
                 make_room(self.outlines, KEPT_OUTLINES)
                 self.outlines[place] = self.outline_of(book)
-                if self.inputs.is_kept:  # two days: that which is written, and that which is computed meanwhile
-                    make_room(self._kept, 2 * self.inputs.chunks)
-                    self._kept[place] = valued
-        return valued
+        return book, value_positions(book, self.inputs.prices)
 
     def public_symbols(self, day: date) -> Codes:
         """Codes of the PUBLIC symbols held on the day."""

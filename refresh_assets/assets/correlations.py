@@ -3,11 +3,12 @@
 Here: the asset and the one of its view. Not here: the figures (core/correlations.py), p values (the view itself)."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from refresh_assets.assets.analytic import Compute, Part, analytic
+from refresh_assets.assets.analytic import Compute, Part, analytic, writes
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
@@ -32,7 +33,7 @@ def correlation_calculations(context: dg.AssetExecutionContext, refresh: Refresh
 
     One row a portfolio and day; the pairs are arrays in it (`pairwise_correlations` shows them one by one). A pair with
     fewer than 30 common days is undefined, not zero."""
-    refresh.write_days(context, write_correlations)
+    refresh.write_days(context, partial(Night.written, table="correlation_calculations"))
 
 
 @dg.asset(deps=[correlation_calculations], **NIGHTLY)
@@ -55,6 +56,7 @@ def compute_correlations(night: Night, day: date) -> Compute:
     return compute
 
 
+@writes("correlation_calculations")
 def write_correlations(night: Night, day: date) -> Written:
     """Compute and write the correlations of a day."""
     night.require_prices(day)

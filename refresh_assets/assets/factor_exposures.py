@@ -3,11 +3,12 @@
 Here: the asset. Not here: the figures (core/factor_exposures.py), betas (inline_betas.py)."""
 
 from datetime import date
+from functools import partial
 
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.analytic import Compute, Part, analytic
+from refresh_assets.assets.analytic import Compute, Part, analytic, writes
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.inline_betas import inline_symbol_betas
 from refresh_assets.assets.night import Night
@@ -29,7 +30,7 @@ def factor_exposures(context: dg.AssetExecutionContext, refresh: Refresh) -> Non
 
     One row a portfolio, day and factor, also where no position has a beta: null then, as unknown is not zero. A low
     `coverage` means missing betas."""
-    refresh.write_days(context, write_exposures)
+    refresh.write_days(context, partial(Night.written, table="factor_exposures"))
 
 
 @analytic("factor_exposures")
@@ -46,6 +47,7 @@ def compute_exposures(night: Night, day: date) -> Compute:
     return compute
 
 
+@writes("factor_exposures")
 def write_exposures(night: Night, day: date) -> Written:
     """Compute and write the factor exposures of a day."""
     night.require_prices(day)

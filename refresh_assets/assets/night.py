@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+import psycopg
 
-from refresh_assets.assets.ahead import Ahead
+from refresh_assets.assets.ahead import InTurn, computed_ahead
 from refresh_assets.assets.analytic import (
     ANALYTICS,
+    WRITERS,
     Compute,
     DayBetas,
+    Outcome,
     Part,
     Shocks,
     accounted,
@@ -47,7 +50,7 @@ from refresh_assets.store.inputs import (
     symbol_codes,
 )
 from refresh_assets.store.read import day_number
-from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets.store.write import ADDED_UP, Inputs, Written, as_hex, skip_day, written_day
 
 
@@ -65,13 +68,14 @@ class Night:
     min_price_coverage: float = 0.8
     chunk_portfolios: int = CHUNK_PORTFOLIOS
     only_portfolio: UUID | None = None
-    tables: Sequence[str] = tuple(DAY_TABLES)
+    tables: Sequence[str] = (*DAY_TABLES, POSITION_VALUES)
     _digests: dict[date, Inputs] = field(default_factory=dict)
     _sums_of_chunks: dict[tuple[date, int], dict[str, int]] = field(default_factory=dict)
     _hashes: dict[date, tuple[digest.Hashes, digest.Hashes, digest.Hashes]] = field(default_factory=dict)
     _betas: dict[date, DayBetas] = field(default_factory=dict)
-    _computations: dict[tuple[str, date], Compute] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _summing: threading.Lock = field(default_factory=threading.Lock)
+    _writing: dict[tuple[str, date], psycopg.Connection[Any]] = field(default_factory=dict)
 
     @cached_property
     def inputs(self) -> RunInputs:
@@ -85,14 +89,39 @@ class Night:
 
     @cached_property
     def _books(self) -> Books:
-        return Books(self.inputs)
+        return Books(self.inputs, are_shared={"factor_exposures", "stress_test_results"} <= set(self.tables))
 
     def close(self) -> None:
-        ahead = self.__dict__.pop("_ahead", None)
-        if ahead is not None:
-            ahead.stop()
+        if "_turns" in self.__dict__:
+            self._turns.stop()
         if "inputs" in self.__dict__:
             self.inputs.close()
+
+    @cached_property
+    def _turns(self) -> InTurn[tuple[str, date], Outcome]:
+        units = [(table, day) for table in self.tables for day in self.days]
+        return InTurn(units, lambda unit: WRITERS[unit[0]](self, unit[1]), self._interrupt)
+
+    def written(self, day: date, table: str) -> Outcome:
+        """Write a day of a table, and begin the one after it, which is seen by nobody before it is asked for in its turn."""
+        try:
+            return self._turns.take((table, day))
+        finally:
+            self._writing.pop((table, day), None)
+
+    def opened(self, day: date, table: str, connection: psycopg.Connection[Any]) -> None:
+        """Say on which connection a day of a table is written, so that it can be broken off."""
+        self._writing[table, day] = connection
+
+    def wait(self, day: date, table: str) -> None:
+        """Before what was written is seen: wait until its turn has come, where it was begun ahead."""
+        self._turns.wait((table, day))
+
+    def _interrupt(self, unit: tuple[str, date]) -> None:
+        connection = self._writing.get(unit)
+        if connection is not None:
+            with contextlib.suppress(Exception):  # it ends by itself meanwhile, or is lost
+                connection.cancel_safe(timeout=5)
 
     def replace(
         self,
@@ -108,18 +137,20 @@ class Night:
         `extra` writes what belongs to the day besides its rows, on the same connection (`more`: where portfolios are
         added to it); `named` gives the omissions of the day as a whole, once every chunk is computed; `note` is told the
         note of each part."""
-        with written_day(self.database, day, table, self.run_id, self.missing_only) as writer:
+        opened = partial(self.opened, day, table)
+        with written_day(self.database, day, table, self.run_id, self.missing_only, opened) as writer:
             done = {one.tobytes() for one in writer.accounted()} if writer.adds else set()
             if writer.adds and self.only_portfolio is None:
                 writer.due = self._due(day)
             failed: dict[str, Inputs] = {}
-            for part in self._parts(day, table, done):
-                writer.add(part.rows, part.portfolios, part.omissions)
-                if note is not None and part.note is not None:
-                    note(part.note)
-                for one in part.omissions:
-                    if one.code in FAILURES and one.portfolio:
-                        failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
+            with contextlib.closing(self._parts(day, table, done)) as parts:
+                for part in parts:
+                    writer.add(part.rows, part.portfolios, part.omissions)
+                    if note is not None and part.note is not None:
+                        note(part.note)
+                    for one in part.omissions:
+                        if one.code in FAILURES and one.portfolio:
+                            failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
             if not writer.adds:
                 # Those of the platform as a whole are named once, with the first table.
                 own = self.inputs.named_on(day) if table == "portfolio_snapshots" else []
@@ -128,6 +159,7 @@ class Night:
             besides = more if writer.adds else extra
             if besides is not None:
                 besides(writer.connection)
+            self.wait(day, table)
             return written
 
     def _due(self, day: date) -> set[bytes]:
@@ -138,42 +170,26 @@ class Night:
                 due |= found if isinstance(found, set) else {one.portfolio for one in found.omissions if one.portfolio}
         return due
 
-    def _parts(self, day: date, table: str, done: set[bytes]) -> Iterator[Part]:
-        """What the analytic gives for each chunk, of the portfolios that are not done."""
-        for chunk in range(self.inputs.chunks):
+    def _parts(self, day: date, table: str, done: set[bytes]) -> Generator[Part]:
+        """What the analytic gives for each chunk, of the portfolios that are not done; computed a few chunks ahead."""
+        analytics: list[Compute] = []
+
+        def compute(chunk: int) -> tuple[Ledger, list[Part]]:
+            if not analytics:  # in the thread that computes: it may look at every book for the day's betas
+                analytics.append(ANALYTICS[table](self, day))
+            ledger, only = self.inputs.ledger(chunk), None
             if done:
-                ledger = self.inputs.ledger(chunk)
                 only = np.array([one.tobytes() not in done for one in ledger.portfolios.id], dtype=bool)
-                yield from self._computed(table, day, chunk, ledger, only)
-            else:
-                ledger, parts = self._ahead.take((table, day, chunk))
-                yield from parts
-                self._chunk_sums(day, chunk, ledger)
+            accounted_for = partial(_accounted, analytics[0])
+            return ledger, list(self._books.isolated(chunk, ledger, day, accounted_for, only))
 
-    def _computed(self, table: str, day: date, chunk: int, ledger: Ledger, only: Bools | None) -> list[Part]:
-        key = table, day
-        if key not in self._computations:
-            self._computations.clear()
-            self._computations[key] = ANALYTICS[table](self, day)
-        compute = self._computations[key]
-
-        def computed(valued: ValuedBook) -> Part:
-            part = compute(valued)
-            return accounted(valued.outline.nothing_held, part)
-
-        return list(self._books.isolated(chunk, ledger, day, computed, only))
-
-    @cached_property
-    def _ahead(self) -> Ahead[tuple[str, date, int], tuple[Ledger, list[Part]]]:
-        """A chunk's parts and its ledger; one table ahead, or of a platform too large to be kept a few chunks."""
         chunks = self.inputs.chunks
-
-        def compute(unit: tuple[str, date, int]) -> tuple[Ledger, list[Part]]:
-            ledger = self.inputs.ledger(unit[2])
-            return ledger, self._computed(*unit, ledger, None)
-
-        units = [(table, day, chunk) for table in self.tables for day in self.days for chunk in range(chunks)]
-        return Ahead(units, compute, chunks if self.inputs.is_kept else CHUNKS_AHEAD)
+        depth = chunks if self.inputs.is_kept else CHUNKS_AHEAD
+        with contextlib.closing(computed_ahead(range(chunks), compute, depth)) as computed:
+            for chunk, (ledger, parts) in enumerate(computed):
+                yield from parts
+                if not done:
+                    self._chunk_sums(day, chunk, ledger)
 
     def reopen(self) -> None:
         """Forget everything that was read: after a lost connection the next use reads it again, from a new snapshot."""
@@ -181,7 +197,7 @@ class Night:
             self.close()
         self.__dict__.pop("inputs", None)
         self.__dict__.pop("_books", None)
-        for kept in (self._digests, self._sums_of_chunks, self._hashes, self._betas, self._computations):
+        for kept in (self._digests, self._sums_of_chunks, self._hashes, self._betas):
             kept.clear()
 
     def require_prices(self, day: date) -> None:
@@ -265,19 +281,20 @@ class Night:
 
     def _chunk_sums(self, day: date, chunk: int, ledger: Ledger, only: Bools | None = None) -> dict[str, int]:
         """The same of one chunk, kept where it is whole: a large platform's is then not read once more for it."""
-        if only is None and (day, chunk) in self._sums_of_chunks:
-            return self._sums_of_chunks[day, chunk]
-        if day not in self._hashes:
-            self._hashes.clear()
-            self._hashes[day] = self._symbol_hashes(day)
-        hashes = self._hashes[day]
-        total = dict.fromkeys(ADDED_UP, 0)
-        for sums in self._books.isolated(chunk, ledger, day, lambda one: _digests(one.book, *hashes), only):
-            if isinstance(sums, dict):
-                total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
-        if only is None:
-            self._sums_of_chunks[day, chunk] = total
-        return total
+        with self._summing:  # two tables of a day ask for the same
+            if only is None and (day, chunk) in self._sums_of_chunks:
+                return self._sums_of_chunks[day, chunk]
+            if day not in self._hashes:
+                self._hashes.clear()
+                self._hashes[day] = self._symbol_hashes(day)
+            hashes = self._hashes[day]
+            total = dict.fromkeys(ADDED_UP, 0)
+            for sums in self._books.isolated(chunk, ledger, day, lambda one: _digests(one.book, *hashes), only):
+                if isinstance(sums, dict):
+                    total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
+            if only is None:
+                self._sums_of_chunks[day, chunk] = total
+            return total
 
     def _symbol_hashes(self, day: date) -> tuple[digest.Hashes, digest.Hashes, digest.Hashes]:
         inputs = self.inputs
@@ -309,6 +326,11 @@ class Night:
         beta = stored.beta.copy()
         beta[codes] = np.where(filled, fitted.beta, stored.beta[codes])
         return DayBetas(Betas(beta), held, codes, fitted, filled, bad)
+
+
+def _accounted(compute: Compute, valued: ValuedBook) -> Part:
+    part = compute(valued)
+    return accounted(valued.outline.nothing_held, part)
 
 
 def _digests(book: Book, names: digest.Hashes, prices: digest.Hashes, betas: digest.Hashes) -> dict[str, int]:

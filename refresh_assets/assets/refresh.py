@@ -15,6 +15,7 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from refresh_assets.assets.analytic import Outcome
 from refresh_assets.assets.event_log import on_one_connection
 from refresh_assets.assets.metadata import told
 from refresh_assets.assets.night import Night
@@ -27,9 +28,8 @@ from refresh_assets.settings import load
 from refresh_assets.store.database import Database, is_lost_connection, retried
 from refresh_assets.store.liveness import NO_SIGN, SIGN_TAG, sign_of_life
 from refresh_assets.store.onboarding import plan_onboarding
-from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets.store.tracking import DayEnd, Tracking
-from refresh_assets.store.write import Written
 
 GROUP = "portfolio_refresh"
 POOL = "portfolio_refresh"
@@ -50,8 +50,6 @@ def in_turn(table: str) -> dict[str, str]:
     return {"dagster/priority": str(len(DAY_TABLES) - list(DAY_TABLES).index(table))}
 
 
-Outcome = Written | dict[str, Any]
-"""What an asset did for a day: what it wrote, or figures of its own."""
 Work = Callable[[Night, date], Outcome]
 
 _listeners: list[Callable[[str, date], None]] = []
@@ -157,7 +155,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 only_portfolio=only,
                 max_symbols=settings.correlation_max_symbols,
                 min_price_coverage=settings.min_price_coverage,
-                tables=[table for table in DAY_TABLES if not selection or table in selection],
+                tables=[one for one in (*DAY_TABLES, POSITION_VALUES) if not selection or one in selection],
             )
             if only is None:  # the night's own row of a day stays that of the night
                 now = datetime.now(UTC)

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.analytic import Compute, Part, analytic
+from refresh_assets.assets.analytic import Compute, Part, analytic, writes
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
@@ -36,7 +36,7 @@ def portfolio_snapshots(context: dg.AssetExecutionContext, refresh: Refresh) -> 
 
     A position without a price is left out, counted and named in `refresh_exceptions`: its snapshot is partial. Re-run
     any day at any time: it replaces that day whole, and gives the same bytes."""
-    refresh.write_days(context, write_snapshots)
+    refresh.write_days(context, partial(Night.written, table="portfolio_snapshots"))
 
 
 @analytic("portfolio_snapshots")
@@ -54,6 +54,7 @@ def compute_snapshots(night: Night, day: date) -> Compute:
     return compute
 
 
+@writes("portfolio_snapshots")
 def write_snapshots(night: Night, day: date) -> Written:
     """Compute and write the snapshots of a day, and the closes that they used."""
     night.require_prices(day)

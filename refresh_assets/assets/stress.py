@@ -3,11 +3,12 @@
 Here: the asset. Not here: the figures (core/stress.py), the scenarios (core/scenarios.py, stress_scenarios.toml)."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 
 import dagster as dg
 
-from refresh_assets.assets.analytic import Compute, Part, Shocks, analytic
+from refresh_assets.assets.analytic import Compute, Part, Shocks, analytic, writes
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.factor_exposures import factor_exposures
 from refresh_assets.assets.night import Night
@@ -34,7 +35,7 @@ def stress_test_results(context: dg.AssetExecutionContext, refresh: Refresh) -> 
 
     `stress_factor_shocks` holds what was applied, the view `stress_factor_impacts` the P&L by factor: it adds up to the
     result. A loss is capped at 99 % of PUBLIC gross exposure."""
-    refresh.write_days(context, write_stress)
+    refresh.write_days(context, partial(Night.written, table="stress_test_results"))
 
 
 @analytic("stress_test_results")
@@ -44,7 +45,7 @@ def compute_stress(night: Night, day: date) -> Compute:
     is_joint = night.inputs.factors.is_joint
 
     def compute(valued: ValuedBook) -> Part:
-        held = valued.exposures(betas, last=True)
+        held = valued.exposures(betas)
         result = stress_results(held.dollar, held.gross, shocks.shocks, shocks.moves, is_joint)
         rows = stress_rows(number, held.portfolio_id, result, shocks.scenarios)
         return Part(rows, held.portfolio_id, held.omissions)
@@ -52,6 +53,7 @@ def compute_stress(night: Night, day: date) -> Compute:
     return compute
 
 
+@writes("stress_test_results")
 def write_stress(night: Night, day: date) -> Written:
     """Compute and write the stress results of a day, and the shocks behind them."""
     night.require_prices(day)

@@ -16,6 +16,9 @@ DAY_TABLES: dict[str, str] = {
 }
 """Each with the column that holds the day."""
 
+POSITION_VALUES = "position_market_values"
+"""What the night calls its update of the platform's positions."""
+
 DAY_KEYS: dict[str, tuple[str, ...]] = {
     "portfolio_snapshots": ("portfolio_id",),
     "correlation_calculations": ("portfolio_id",),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -61,13 +61,22 @@ class Written:
 
 
 @contextmanager
-def written_day(database: Database, day: date, table: str, run_id: str, missing_only: bool) -> Iterator[DayWriter]:
+def written_day(
+    database: Database,
+    day: date,
+    table: str,
+    run_id: str,
+    missing_only: bool,
+    opened: Callable[[psycopg.Connection[Any]], None] = lambda _: None,
+) -> Iterator[DayWriter]:
     """A transaction that replaces a day of a table (or adds to it the portfolios that it lacks).
 
-    Commits at the end of the block; an error inside leaves what stood there before."""
+    `opened` is told the connection before anything is waited for on it. Commits at the end of the block; an error inside
+    leaves what stood there before."""
     with database.connect(autocommit=True) as connection:
         partition = ensure_partition(connection, table, day)
     with database.connect() as connection, connection.transaction():
+        opened(connection)
         # The claim: a second writer of this day and table waits here, and a writer that dies gives it up.
         connection.execute("select pg_advisory_xact_lock(hashtext(%s), %s)", [f"refresh {table}", day_number(day)])
         writer = DayWriter(connection, day, table, partition, run_id, missing_only)

@@ -1,30 +1,38 @@
-"""Computing ahead: every unit gets its own result, whatever the order in which they are taken.
+"""Computing and writing ahead: every unit gets its own result, and none is seen before its turn.
 
-Here: Ahead alone, and the order of the run that it counts on. Not here: a night's figures (store/test_write.py)."""
+Here: the two alone, and the order of the run that they count on. Not here: a night's figures (store/test_write.py), a night
+whose tables are begun ahead (test_in_turn.py)."""
 
 from __future__ import annotations
 
+import queue
 import threading
 import warnings
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresh_assets.assets.ahead import Ahead
+from refresh_assets.assets.ahead import InTurn, NotWanted, computed_ahead
 from refresh_assets.store.schema_names import DAY_TABLES
 
 
-@given(st.lists(st.integers(0, 9), max_size=30), st.integers(0, 12))
-def test_a_unit_gives_its_own_result_in_any_order(taken: list[int], depth: int) -> None:
-    """Also when one is asked for again, or out of order."""
-    ahead = Ahead(range(10), lambda unit: unit * unit, depth)
-    assert [ahead.take(unit) for unit in taken] == [unit * unit for unit in taken]
-    ahead.stop()
+@given(st.integers(0, 9), st.integers(0, 12))
+def test_results_come_in_order_whatever_is_computed_ahead(units: int, depth: int) -> None:
+    """Each its own, and none twice."""
+    computed = list[int]()
+
+    def compute(unit: int) -> int:
+        computed.append(unit)
+        return unit * unit
+
+    assert list(computed_ahead(range(units), compute, depth)) == [unit * unit for unit in range(units)]
+    assert computed == list(range(units))
 
 
-def test_the_next_units_are_computed_while_one_is_held() -> None:
-    """`depth` of them, and not one more."""
+def test_the_next_units_are_computed_while_one_is_held_and_no_more() -> None:
+    """`depth` of them; whoever leaves off has nothing more computed."""
     computed, all_done = list[int](), threading.Event()
 
     def compute(unit: int) -> int:
@@ -33,29 +41,99 @@ def test_the_next_units_are_computed_while_one_is_held() -> None:
             all_done.set()
         return unit
 
-    ahead = Ahead(range(10), compute, 3)
-    assert ahead.take(0) == 0
-    assert all_done.wait(10)
-    ahead.stop()
+    with closing(computed_ahead(range(10), compute, 3)) as results:
+        assert next(results) == 0
+        assert all_done.wait(10)
     assert computed == [0, 1, 2, 3]
 
 
-def test_a_unit_that_raised_is_computed_again_when_it_is_asked_for_again() -> None:
-    """The error is told to who takes it; those after it are not lost."""
-    tries = list[int]()
+def test_what_computing_a_unit_raised_is_raised_in_its_turn() -> None:
+    """Not before: the results of those before it are good."""
 
     def compute(unit: int) -> int:
-        tries.append(unit)
-        if unit == 1 and tries.count(1) == 1:
+        if unit == 1:
             raise ConnectionError("lost")
         return unit
 
-    ahead = Ahead(range(3), compute, 2)
-    assert ahead.take(0) == 0
+    results = computed_ahead(range(3), compute, 2)
+    assert next(results) == 0
     with pytest.raises(ConnectionError, match="lost"):
-        ahead.take(1)
-    assert [ahead.take(1), ahead.take(2)] == [1, 2]
-    ahead.stop()
+        next(results)
+
+
+class Ending:
+    """Work whose end others can see: it waits for its turn, and then says that it ended. `begun` says what is under way."""
+
+    def __init__(self, units: int, fails: int = -1) -> None:
+        self.begun, self.ended, self.fails = queue.SimpleQueue[int](), list[int](), fails
+        self.turns = InTurn(range(units), self.work)
+
+    def work(self, unit: int) -> int:
+        """Double the unit, or fail."""
+        self.begun.put(unit)
+        if unit == self.fails:
+            raise ConnectionError("lost")
+        self.turns.wait(unit)
+        self.ended.append(unit)
+        return 2 * unit
+
+    def under_way(self, count: int) -> set[int]:
+        """The next so many units that are begun."""
+        return {self.begun.get(timeout=10) for _ in range(count)}
+
+
+@given(st.lists(st.integers(0, 5), max_size=12))
+def test_a_unit_ends_when_it_is_asked_for_in_any_order(taken: list[int]) -> None:
+    """Also when one is asked for again: it is then done again. Nobody sees the end of what nobody asked for."""
+    work = Ending(6)
+    assert [work.turns.take(unit) for unit in taken] == [2 * unit for unit in taken]
+    work.turns.stop()
+    assert work.ended == taken
+
+
+def test_the_next_unit_is_begun_and_waits_for_its_turn() -> None:
+    """One, and not the one after it."""
+    work = Ending(4)
+    assert work.turns.take(0) == 0
+    assert work.under_way(2) == {0, 1}
+    assert work.ended == [0]
+    assert work.turns.take(1) == 2
+    assert work.under_way(1) == {2}
+    assert work.ended == [0, 1]
+    work.turns.stop()
+    assert work.begun.empty()
+    assert work.ended == [0, 1]
+
+
+def test_a_unit_that_was_given_up_is_told_so_and_does_not_end() -> None:
+    """Whoever asks for another one, or stops, has waited for it to be gone."""
+    told = list[int]()
+
+    def work(unit: int) -> int:
+        try:
+            turns.wait(unit)
+        except NotWanted:
+            told.append(unit)
+            raise
+        return unit
+
+    turns = InTurn(range(5), work)
+    turns.take(0)
+    turns.take(3)
+    assert told == [1]
+    turns.stop()
+    assert told == [1, 4]
+
+
+def test_an_error_ahead_is_told_to_who_asks_for_the_unit_and_is_tried_again() -> None:
+    """The unit before it ends as ever."""
+    work = Ending(3, fails=1)
+    assert work.turns.take(0) == 0
+    with pytest.raises(ConnectionError, match="lost"):
+        work.turns.take(1)
+    work.fails = -1
+    assert [work.turns.take(unit) for unit in (1, 2)] == [2, 4]
+    assert work.ended == [0, 1, 2]
 
 
 def test_a_run_takes_the_tables_in_the_order_in_which_they_are_computed_ahead() -> None:
