@@ -21,7 +21,8 @@ from refresh_assets.core import digest
 from refresh_assets.core.stress import LOSS_CAP
 from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO
 from refresh_assets.store.days import SYMBOL_BATCH
-from refresh_assets.store.expected import expected_portfolios, plan_for_scans
+from refresh_assets.store.expected import expected_portfolios
+from refresh_assets.store.scans import plan_for_scans
 from refresh_assets.store.schema_names import DAY_TABLES
 
 IMPACTS, GROSS, COVERAGE, CORRELATIONS, LATER = "impacts", "gross", "coverage", "correlations", "later"

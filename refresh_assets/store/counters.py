@@ -5,6 +5,7 @@ Here: a text a table that changes with every write. Not here: what is read from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,7 +30,9 @@ with recursive named as (
         select inhrelid from pg_inherits where inhparent = behind.oid
     ) as found(oid)
 ), kind as materialized (
-    select place, c.oid, relkind, relfilenode::int8 as file from behind join pg_class c using (oid)
+    select place, c.oid, relkind, relfilenode::int8 as file,
+        case amname when 'heap' then case when has_column_privilege(c.oid, 'xmin', 'select') then amname end end as form
+    from behind join pg_class c using (oid) left join pg_am on pg_am.oid = relam
 ), rule as (
     select place, r.ev_class, r.xmin::text as version, r.ev_action::text as action
     from kind join pg_rewrite r on r.ev_class = kind.oid where relkind = 'v'
@@ -47,7 +50,7 @@ select name, concat(
     ' ', extract(epoch from pg_postmaster_start_time()), ' ', coalesce(oid::int8, 0),
     (select string_agg(' ' || ev_class::int8 || ':' || version, '' order by ev_class, version) from rule
         where rule.place = named.place),
-    (select string_agg(concat_ws('-', ' ' || kind.oid::int8, file, pg_stat_get_tuples_inserted(kind.oid),
+    (select string_agg(concat_ws('-', ' ' || kind.oid::int8, file, form, pg_stat_get_tuples_inserted(kind.oid),
             pg_stat_get_tuples_updated(kind.oid), pg_stat_get_tuples_deleted(kind.oid)), '' order by kind.oid)
         from kind where kind.place = named.place and relkind in ('r', 'm')))
 from named where current_setting('track_counts') = 'on' and place not in (select place from fickle)
@@ -60,3 +63,13 @@ def states_of(connection: psycopg.Connection[Any], tables: Sequence[str]) -> dic
 
     A writer's counters arrive up to some ten seconds after its commit: no matter to who looks again in 30 s."""
     return dict(connection.execute(_STATES, [list(tables)]).fetchall())
+
+
+_PLAIN = re.compile(r"(?P<which>.* (?P<oid>\d+) (?P=oid)-\d+-heap)-(\d+)-(\d+)-(\d+)", re.DOTALL)
+
+
+def plain_table(state: str) -> tuple[str, int] | None:
+    """Which table a state is of, and how many rows were ever written to it; None where it is a view, has partitions, is not
+    kept in PostgreSQL's own form, or may not be asked which transaction wrote a row."""
+    found = _PLAIN.fullmatch(state)
+    return (found["which"], sum(map(int, found.groups()[2:]))) if found else None

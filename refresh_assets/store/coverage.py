@@ -5,15 +5,19 @@ Not here: how many are enough (automation/gate.py), how long either may be remem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import psycopg
 
-from refresh_assets.store.expected import JOINED_STARTS, plan_for_scans
+from refresh_assets.store.expected import JOINED_STARTS
+from refresh_assets.store.owned import OLDER, Writers
 from refresh_assets.store.read import DELETED, ENTRY, EXIT, LONGEST_SYMBOL, events_source
+from refresh_assets.store.scans import as_array, plan_for_scans
 
 # A position that is still held shrinks to its symbol's first day while the scan goes on; what was sold or deleted is a
 # span. Of what is sold down to 0, only sales after the first day matter, so those are read from the events' side: mostly
@@ -51,6 +55,30 @@ with held as (
 select array_agg(symbol)::text, array_agg(low - date '1970-01-01')::text, array_agg(high - date '1970-01-01')::text
 from span where {NAMED}
 """
+# On one day: each symbol, and a hash of one of those who hold it. `absent`: owners who do not exist on the day.
+_HELD_ON = f"""
+with holding as (
+    select symbol, portfolio_id from positions
+    where {_LISTED} and quantity is distinct from 0 and (entry_date is null or entry_date <= %(day)s)
+        and (exit_date is null or exit_date > %(day)s) and (deleted_at is null or {DELETED} > %(day)s)
+        and {{chosen}}
+    union all
+    select symbol, portfolio_id from positions
+        join (select position_id from {{events}} e where trade_date > %(day)s group by position_id) sale
+        on positions.id = position_id
+    where {_LISTED} and quantity = 0 and (entry_date is null or entry_date <= %(day)s)
+        and (exit_date is null or exit_date > %(day)s) and (deleted_at is null or {DELETED} > %(day)s)
+        and {{chosen}}
+)
+select array_agg(symbol::text), array_agg(witness)
+from (
+    select symbol, min(uuid_hash(portfolio_id)) as witness from holding
+    where portfolio_id is not null and not portfolio_id = any(%(absent)s::uuid[]) group by symbol
+) held where {NAMED}
+"""
+_CLOSES_ON = """
+select array_agg(symbol::text) from market_data_cache where date = %s and close_price >= 0 and close_price < 'Infinity'
+"""
 _CLOSES = """
 with span as materialized (
     select symbol, date '1970-01-01' + low as low, date '1970-01-01' + high as high
@@ -69,6 +97,76 @@ select d, coalesce(held.symbols, 0), coalesce(priced.symbols, 0) from unnest(%(d
 
 
 @dataclass(frozen=True)
+class HeldOn:
+    """Listed symbols held on one day, each with PostgreSQL's hash of one portfolio that holds it."""
+
+    witnesses: Mapping[str, int]
+
+    def to_parts(self) -> list[bytes]:
+        hashes = np.fromiter(self.witnesses.values(), dtype=np.int32, count=len(self.witnesses))
+        return ["\0".join(self.witnesses).encode(), hashes.tobytes()]
+
+    @classmethod
+    def from_parts(cls, parts: list[bytes]) -> HeldOn:
+        names = parts[0].decode().split("\0") if parts[1] else []
+        return cls(dict(zip(names, np.frombuffer(parts[1], dtype=np.int32).tolist(), strict=True)))
+
+
+def held_on(
+    connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void], oldest: str | None = None
+) -> HeldOn:
+    """Symbols of PUBLIC and OPTIONS positions held on a day.
+
+    Args:
+        absent: owners of positions that do not exist on the day.
+        oldest: only what earlier transactions than this one wrote; None: everything."""
+    plan_for_scans(connection)
+    return _held_on(connection, day, absent, OLDER if oldest else "true", {"oldest": oldest})
+
+
+def held_since(
+    connection: psycopg.Connection[Any], day: date, before: HeldOn, writers: Writers, absent: npt.NDArray[np.void]
+) -> HeldOn:
+    """The same, from what earlier transactions wrote and the owners of whom something was written since.
+
+    A symbol is held still where its witness is none of them, or where one of them holds it now; the few others are asked
+    for. Two owners of one hash only mean that more is asked for."""
+    if not len(writers.ids):
+        return before
+    # As PostgreSQL plans by itself: for so few rows no process more is started.
+    asked = {"owners": as_array(writers.ids)}
+    theirs = _held_on(connection, day, absent, "portfolio_id = any(%(owners)s::uuid[])", asked).witnesses
+    hashes = set(writers.hashes.tolist())
+    sure = {symbol: witness for symbol, witness in before.witnesses.items() if witness not in hashes}
+    unsure = [symbol for symbol in before.witnesses if symbol not in sure and symbol not in theirs]
+    found = (
+        _held_on(connection, day, absent, "symbol = any(%(symbols)s)", {"symbols": unsure}) if unsure else HeldOn({})
+    )
+    return HeldOn({**theirs, **found.witnesses, **sure})
+
+
+def _held_on(
+    connection: psycopg.Connection[Any],
+    day: date,
+    absent: npt.NDArray[np.void],
+    chosen: str,
+    asked: Mapping[str, object] | None = None,
+) -> HeldOn:
+    # The few positions that were sold later are found by the index, if it is not taken for four times as dear as it is.
+    connection.execute("select set_config('random_page_cost', '1.1', true)")
+    query = _HELD_ON.format(events=events_source(connection), chosen=chosen)
+    asked = {"day": day, "absent": as_array(absent), **(asked or {})}
+    row = connection.execute(query, asked, binary=True, prepare=False).fetchone()
+    return HeldOn(dict(zip(row[0], row[1], strict=True)) if row and row[0] else {})
+
+
+def closes_on(connection: psycopg.Connection[Any], held: HeldOn, day: date) -> tuple[int, int]:
+    """How many symbols are held on a day, and how many of them have a usable close."""
+    row = connection.execute(_CLOSES_ON, [day], binary=True).fetchone()
+    return len(held.witnesses), len(held.witnesses.keys() & set(row[0] or () if row else ()))
+
+
+@dataclass(frozen=True)
 class Held:
     """Which listed symbols are held from when to when, for some days: PostgreSQL's own words, to be handed back to it.
 
@@ -79,6 +177,13 @@ class Held:
     symbols: str
     lows: str
     highs: str
+
+    def to_parts(self) -> list[bytes]:
+        return [self.symbols.encode(), self.lows.encode(), self.highs.encode()]
+
+    @classmethod
+    def from_parts(cls, parts: list[bytes]) -> Held:
+        return cls(*(part.decode() for part in parts))
 
 
 def held_symbols(connection: psycopg.Connection[Any], first: date, last: date) -> Held:

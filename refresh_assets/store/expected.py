@@ -1,12 +1,8 @@
 """Who should be accounted for on each trading day: portfolios that exist, and hold a position or sold their last on it.
 
-Here: one scan of the platform's positions, reduced to spans of days; of 2,500 past days at once, for a day of a table is
-compared by the sum of hashes of its portfolios. Not here: what is there, and what a day is called for it (days.py), the
-books themselves (core/book.py).
-
-The scan is most of the gate's look after somebody wrote, so it is read once: positions still held shrink to one date a
-portfolio while PostgreSQL scans them (on two cores where it has them), and only what ended and began before that comes as
-rows of their own."""
+Here: portfolios and what their positions say, reduced to spans of days; of 2,500 past days at once, for a day of a table is
+compared by the sum of hashes of its portfolios. Not here: the scan of the positions (owned.py), what is there, and what a
+day is called for it (days.py), the books themselves (core/book.py)."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
-from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +18,9 @@ import psycopg
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.store.arrow import LARGEST
-from refresh_assets.store.read import DELETED, ENTRY, EXIT, STARTS, day_number, events_source
-
-Rows = npt.NDArray[np.int64]
+from refresh_assets.store.owned import ODD, SOLD_OUT, Owned, read_owned
+from refresh_assets.store.read import DELETED, STARTS, events_source
+from refresh_assets.store.scans import NEVER, Rows, as_array, as_days, places_of, rows_of, sent
 
 
 @dataclass(frozen=True)
@@ -45,68 +40,59 @@ class Portfolios:
     deleted: Rows
     hashes: npt.NDArray[np.uint64]
 
+    def to_parts(self) -> list[bytes]:
+        return [self.ids.tobytes(), *(one.astype(np.int32).tobytes() for one in (self.start, self.deleted))]
+
+    @classmethod
+    def from_parts(cls, parts: list[bytes]) -> Portfolios:
+        ids = rows_of(parts[0], np.dtype("V16"))
+        start, deleted = (rows_of(part, np.dtype(np.int32)).astype(np.int64) for part in parts[1:])
+        return cls(ids, start, deleted, digest.portfolio_hashes(ids))
+
 
 def expected_portfolios(
     connection: psycopg.Connection[Any],
     calendar: TradingCalendar,
     days: Sequence[date],
     portfolios: Portfolios | None = None,
+    owned: Owned | None = None,
 ) -> Expected:
     """Who should be accounted for on each of some trading days, ascending: portfolios that exist, and hold a position or
     sold their last on it.
 
     Args:
-        portfolios: as read_portfolios gave them, if they are the same still."""
+        portfolios, owned: as read_portfolios and read_owned(.., first_needed(..)) gave them, if they are the same still."""
     # All trading days between, and the one before: a sale counts on the first trading day on or after it.
-    every = calendar.days(calendar.previous(days[0]), days[-1])
-    plan_for_scans(connection)
-    whole = _expected_on(connection, every, read_portfolios(connection) if portfolios is None else portfolios)
+    every = calendar.days(first_needed(calendar, days), days[-1])
+    whole = _expected_on(
+        connection,
+        every,
+        read_portfolios(connection) if portfolios is None else portfolios,
+        read_owned(connection, every[0]) if owned is None else owned,
+    )
     rows = np.searchsorted(day_numbers(every), day_numbers(days))
     return Expected(whole.count[rows], whole.hashes[rows])
 
 
+def first_needed(calendar: TradingCalendar, days: Sequence[date]) -> date:
+    """What ended before this day concerns none of some trading days, ascending."""
+    return calendar.previous(days[0])
+
+
 def read_portfolios(connection: psycopg.Connection[Any]) -> Portfolios:
     """All portfolios; one that stands there twice counts once, as for the night."""
-    rows = _sent(connection, _PORTFOLIOS, [], _PORTFOLIO)
+    rows = sent(connection, _PORTFOLIOS, [], _PORTFOLIO)
     _, first = np.unique(rows["id"].view("S16"), return_index=True)
     rows = rows[first]
-    return Portfolios(
-        rows["id"], _numbers(rows["start"]), _numbers(rows["deleted"]), digest.portfolio_hashes(rows["id"])
-    )
-
-
-def plan_for_scans(connection: psycopg.Connection[Any]) -> None:
-    """Let the transaction's plans use what makes one short scan of a large table quick.
-
-    Compiling (jit) costs more than such a scan, the planner's price of a parallel worker is that of 1,000 pages, and it
-    takes the state of an aggregate for 8 kB a group where most groups have none."""
-    connection.execute(
-        "select set_config('jit', 'off', true), set_config('parallel_setup_cost', '0', true),"
-        " set_config('parallel_tuple_cost', '0', true), set_config('hash_mem_multiplier', '1000', true)"
-    )
+    return Portfolios(rows["id"], as_days(rows["start"]), as_days(rows["deleted"]), digest.portfolio_hashes(rows["id"]))
 
 
 def day_numbers(days: Sequence[date]) -> Rows:
     return np.fromiter((day.toordinal() for day in days), dtype=np.int64) - date(1970, 1, 1).toordinal()
 
 
-NEVER = day_number(date(9999, 12, 31))
-_SOLD_OUT, _USABLE, _ODD = 0, 1, 2
 # As fixed-width bytes: a row of Python objects a portfolio would cost as much as the scan.
 _PORTFOLIO = np.dtype([("id", "V16"), ("start", ">i4"), ("deleted", ">i4")])
-_OWNER = np.dtype([("id", "V16"), ("since", ">i4"), ("earliest", ">i4")])
-_OTHER = np.dtype(
-    [("owner", "V16"), ("id", "V16"), ("entry", ">i4"), ("exit", ">i4"), ("deleted", ">i4"), ("quantity", ">i4")]
-)
-
-
-_MILLENNIUM = day_number(date(2000, 1, 1))  # PostgreSQL counts from there
-
-
-def _numbers(sent: npt.NDArray[Any]) -> Rows:
-    """Numbers of dates as `date_send` gives them; infinite ones too, which no calendar reaches."""
-    return np.clip(sent.astype(np.int64) + _MILLENNIUM, day_number(date(1900, 1, 1)), NEVER)
-
 
 # The day an onboarded portfolio begins, by a join with refresh_first_days g: a look-up a portfolio takes as long again.
 JOINED_STARTS = STARTS.replace(
@@ -114,26 +100,6 @@ JOINED_STARTS = STARTS.replace(
 )
 assert "select" not in JOINED_STARTS
 
-# `since`: the first entry among the positions that are still held; `earliest`: among all. Two dates pass from one of
-# PostgreSQL's processes to another for little; the rows that ended do not, and most begin no earlier than what is held.
-_OWNERS = """
-select string_agg(uuid_send(portfolio_id) || date_send(coalesce(since, date 'infinity')) || date_send(earliest), '')
-from (
-    select portfolio_id, min(coalesce(entry_date, date '-infinity')) as earliest,
-        min(coalesce(entry_date, date '-infinity'))
-            filter (where exit_date is null and deleted_at is null and quantity is distinct from 0) as since
-    from positions group by portfolio_id
-) owned
-"""
-# What ended before the first day concerns none.
-_OTHERS = f"""
-select string_agg(
-    uuid_send(portfolio_id) || uuid_send(coalesce(id, '{UUID(int=0)}')) || date_send({ENTRY}) || date_send({EXIT})
-    || date_send({DELETED}) || int4send(case when quantity = 0 then {_SOLD_OUT}
-        when abs(quantity) <= {LARGEST} then {_USABLE} else {_ODD} end), '')
-from positions where portfolio_id = any(%s::uuid[])
-    and (exit_date is not null or deleted_at is not null or quantity = 0) and (exit_date is null or exit_date >= %s)
-"""
 _PORTFOLIOS = f"""
 select string_agg(uuid_send(f.id) || date_send({JOINED_STARTS}) || date_send({DELETED}), '')
 from portfolios f left join refresh_first_days g on g.portfolio_id = f.id
@@ -146,18 +112,18 @@ where abs(e.quantity_closed) <= {largest} and e.trade_date >= date '1970-01-01' 
 """
 
 
-def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date], portfolios: Portfolios) -> Expected:
+def _expected_on(
+    connection: psycopg.Connection[Any], days: Sequence[date], portfolios: Portfolios, owned: Owned
+) -> Expected:
     """The same for consecutive trading days; only the first may lack some of its sales."""
     ids, start = portfolios.ids, portfolios.start
     if not len(ids):
         return Expected(np.zeros(len(days), dtype=np.int64), np.zeros(len(days), dtype=np.uint64))
-    owners = _sent(connection, _OWNERS, [], _OWNER)
-    more = owners["id"][owners["earliest"] < owners["since"]]
-    others = _sent(connection, _OTHERS, [_array(more), days[0]], _OTHER)
+    owners = owned.owners
     since = np.full(len(ids), NEVER)
-    row, known = _rows_of(owners["id"], ids)
-    since[row[known]] = _numbers(owners["since"][known])
-    owner, entry, ends, gone, by_sale = _ended(connection, ids, others, since)
+    row, known = places_of(owners["id"], ids)
+    since[row[known]] = as_days(owners["since"][known])
+    owner, entry, ends, gone, by_sale = _ended(connection, ids, owned.others, since)
     held = np.flatnonzero(since < NEVER)
     owner = np.concatenate([held, owner])
     entry = np.maximum(np.concatenate([since[held], entry]), start[owner])
@@ -175,26 +141,6 @@ def _expected_on(connection: psycopg.Connection[Any], days: Sequence[date], port
     return _swept(portfolios.hashes, owner, first_day, np.minimum(last, len(grid)), len(grid))
 
 
-def _sent(
-    connection: psycopg.Connection[Any], query: str, asked: Sequence[object], form: np.dtype[Any]
-) -> npt.NDArray[Any]:
-    """The one value of a query: bytes, many fixed-width rows; null is none of them."""
-    row = connection.execute(query, asked, binary=True).fetchone()
-    return np.frombuffer(row[0] if row and row[0] else b"", dtype=form)
-
-
-def _array(ids: npt.NDArray[np.void]) -> str:
-    """As PostgreSQL writes an array: a UUID as an object, and its way back to bytes, cost as much as a query."""
-    return f"{{{','.join(one.tobytes().hex() for one in ids)}}}"
-
-
-def _rows_of(wanted: npt.NDArray[np.void], ids: npt.NDArray[np.void]) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """Where some ids stand among others, which ascend byte by byte; and whether they stand there at all."""
-    of, among = wanted.view("S16"), ids.view("S16")
-    row = np.minimum(np.searchsorted(among, of), len(among) - 1)
-    return row, among[row] == of
-
-
 def _ended(
     connection: psycopg.Connection[Any], ids: npt.NDArray[np.void], others: npt.NDArray[Any], since: Rows
 ) -> tuple[Rows, Rows, Rows, Rows, npt.NDArray[np.bool_]]:
@@ -204,23 +150,23 @@ def _ended(
     Args:
         ids, since: (P,) of the portfolios; the ids ascending, byte by byte.
         others: of positions whose owner may be nobody."""
-    owner, known = _rows_of(others["owner"], ids)
-    entry = _numbers(others["entry"])
+    owner, known = places_of(others["owner"], ids)
+    entry = as_days(others["entry"])
     chosen = np.flatnonzero(known & (entry < since[owner]))
     others, owner, entry = others[chosen], owner[chosen], entry[chosen]
-    exits, gone = _numbers(others["exit"]), _numbers(others["deleted"])
-    zero = np.flatnonzero(others["quantity"] == _SOLD_OUT)
+    exits, gone = as_days(others["exit"]), as_days(others["deleted"])
+    zero = np.flatnonzero(others["quantity"] == SOLD_OUT)
     sold_out = np.full(len(others), NEVER)
     never_held = np.zeros(len(others), dtype=bool)
     never_held[zero] = True
     if len(zero):
         query = _LAST_SALES.format(events=events_source(connection), largest=LARGEST)
-        asked = [_array(others["id"][zero]), entry[zero].tolist()]
+        asked = [as_array(others["id"][zero]), entry[zero].tolist()]
         for row, day in connection.execute(query, asked).fetchall():
             sold_out[zero[row - 1]], never_held[zero[row - 1]] = day, False
     sold = np.minimum(exits, sold_out)
     ends = np.minimum(sold, gone)
-    by_sale = (sold < gone) & (others["quantity"] != _ODD)
+    by_sale = (sold < gone) & (others["quantity"] != ODD)
     some = ~never_held & (ends >= entry)
     return owner[some], entry[some], ends[some], gone[some], by_sale[some]
 

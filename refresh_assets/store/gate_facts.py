@@ -6,7 +6,8 @@ from it (automation/gate.py), runs in flight (Dagster knows them, not the tables
 
 Whom a day should account for costs a scan of all positions. So what a look found is remembered (gate_memory.py), and holds
 as long as PostgreSQL's own counters (counters.py) say that nobody wrote to the tables that it was read from: of each side for
-itself, for every night writes to refresh_days, and the platform to positions at any time."""
+itself, for every night writes to refresh_days, and the platform to positions at any time. Of positions only what was written
+since is read (holdings.py)."""
 
 from __future__ import annotations
 
@@ -23,18 +24,17 @@ from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.store.agreement import Agreement, Sums
 from refresh_assets.store.counters import states_of
-from refresh_assets.store.coverage import closes_of, held_symbols
+from refresh_assets.store.coverage import closes_of, closes_on
 from refresh_assets.store.days import SYMBOL_BATCH
-from refresh_assets.store.expected import day_numbers, expected_portfolios, read_portfolios
-from refresh_assets.store.gate_memory import LONGEST_MEMORY, MOST_PENDING, joined, kept
+from refresh_assets.store.expected import day_numbers, expected_portfolios, first_needed
+from refresh_assets.store.gate_memory import LONGEST_MEMORY, MOST_PENDING, joined
 from refresh_assets.store.gate_memory import Coverage as Coverage
 from refresh_assets.store.gate_memory import Memory as Memory
+from refresh_assets.store.holdings import HOLDING_TABLES, Holdings
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tracking import ABORTED, BATCH, metrics_of_none
 
 COMPLETED = "completed"
-PORTFOLIO_TABLES = ("portfolios", "refresh_first_days")
-HOLDING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_first_days")
 STORED_TABLES = ("refresh_days",)
 CLOSE_TABLES = ("market_data_cache",)
 
@@ -110,7 +110,9 @@ def read_facts(
     effective = calendar.effective_date(now)
     # The states are read first: what is written between them and the look is looked at once more, never missed.
     states = states_of(connection, (*HOLDING_TABLES, *STORED_TABLES, *CLOSE_TABLES))
-    memory = _accounted(connection, calendar, calendar.days(start, effective), now, states, memory)
+    days = calendar.days(start, effective)
+    holdings = Holdings(connection, states, first_needed(calendar, days or [effective]))
+    memory = _accounted(connection, calendar, days, now, states, holdings, memory)
     flying = frozenset(in_flight)
     rows = _batch_rows(connection, memory.pending)
     open_days = [day for day in memory.pending if day not in flying]
@@ -118,7 +120,7 @@ def read_facts(
     # The latest day is counted also where it has not one close: completed all the same, it is half-loaded, not skipped.
     counted = priced | {effective}
     wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in counted]
-    memory = _covered(connection, wanted, looked_at_once, states, memory)
+    memory = _covered(connection, wanted, looked_at_once, states, holdings, memory)
     pending = tuple(
         PendingDay(day, *rows.get(day, _NO_ROW), day in priced, memory.coverage.get(day)) for day in memory.pending
     )
@@ -150,6 +152,7 @@ def _accounted(
     days: Sequence[date],
     now: datetime,
     states: Mapping[str, str],
+    holdings: Holdings,
     memory: Memory | None,
 ) -> Memory:
     """The memory, with the days that are pending now: as remembered, or looked at anew, on one side or on both."""
@@ -165,9 +168,7 @@ def _accounted(
     at = memory.at if agreement else now
 
     def expected() -> Sums:
-        state = joined(states, PORTFOLIO_TABLES)
-        portfolios = kept("portfolios", state, at, lambda: read_portfolios(connection))
-        found = expected_portfolios(connection, calendar, days, portfolios)
+        found = expected_portfolios(connection, calendar, days, holdings.portfolios(at), holdings.owned(at))
         return Sums(found.count > 0, np.where(found.count > 0, found.hashes.view(np.int64), 0))
 
     found = (
@@ -254,6 +255,7 @@ def _covered(
     days: Sequence[date],
     looked_at_once: int,
     states: Mapping[str, str],
+    holdings: Holdings,
     memory: Memory,
 ) -> Memory:
     """The memory, with the coverage of the days: what is still known, the latest day, and the oldest of the others."""
@@ -264,14 +266,16 @@ def _covered(
     kept = {day: known[day] for day in days if day in known}
     unknown = [day for day in days if day not in kept]
     chosen = sorted({*unknown[: max(looked_at_once - 1, 0)], *unknown[-1:]})
-    counted = _counted(connection, chosen, joined(states, HOLDING_TABLES), memory.at) if chosen else {}
+    counted = _counted(connection, chosen, holdings, memory.at) if chosen else {}
     return replace(memory, closes=state, coverage={**kept, **counted})
 
 
 def _counted(
-    connection: psycopg.Connection[Any], days: Sequence[date], state: str, at: datetime
+    connection: psycopg.Connection[Any], days: Sequence[date], holdings: Holdings, at: datetime
 ) -> dict[date, Coverage]:
-    held = kept(f"held {days[0]}..{days[-1]}", state, at, lambda: held_symbols(connection, days[0], days[-1]))
+    if len(days) == 1:
+        return {days[0]: Coverage(*closes_on(connection, holdings.held_on(days[0], at), days[0]))}
+    held = holdings.held_between(days[0], days[-1], at)
     return {day: Coverage(*counts) for day, counts in closes_of(connection, held, days).items()}
 
 

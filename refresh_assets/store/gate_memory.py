@@ -1,14 +1,17 @@
 """What the gate remembers from look to look, so that it reads only what somebody wrote to since.
 
-Here: the memory that Dagster keeps in the sensor's cursor, and what is too much for it and stays in the process. Not here:
-which tables what was read from, and whether somebody wrote to them (gate_facts.py, counters.py)."""
+Here: the memory that Dagster keeps in the sensor's cursor, and what is too much for it and stays in the process and in a
+table of ours. Not here: which tables what was read from (gate_facts.py, holdings.py), and whether somebody wrote to them
+(counters.py)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
+
+import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.store.agreement import Agreement
@@ -84,20 +87,48 @@ def joined(states: Mapping[str, str], tables: Sequence[str], asked: str = "") ->
     return " ".join([*(states[table] for table in tables), asked]) if all(table in states for table in tables) else ""
 
 
-T = TypeVar("T")
+class Parts(Protocol):
+    """What can be kept as some runs of bytes."""
+
+    def to_parts(self) -> list[bytes]: ...
+
+    @classmethod
+    def from_parts(cls, parts: list[bytes]) -> Self: ...
+
+
+T = TypeVar("T", bound=Parts)
 KEPT: dict[str, tuple[str, Any]] = {}
-"""What this process read last, with the state that it was read in: thousands of portfolios and symbols are too much for a
-cursor, and a process that does not have them reads them again."""
+"""What this process read last, with the state that it was read in."""
 
 
-def kept(what: str, state: str, at: datetime, read: Callable[[], T]) -> T:
-    """What was read in the same state since everything was looked at, or is read now."""
-    state = state and f"{what} {at.isoformat()} {state}"
-    kind = what.split()[0]
-    known = KEPT.get(kind)
-    if state and known and known[0] == state:
+def kept(
+    connection: psycopg.Connection[Any], what: str, state: str, form: type[T], read: Callable[[], T], anew: bool = False
+) -> T:
+    """What was read in the same state, by this process or an earlier one, or is read now.
+
+    Thousands of portfolios and symbols are too much for a cursor, and Dagster starts a new process about every minute: so
+    they are in a table of ours too, one row a kind, and a row of another state says nothing.
+
+    Args:
+        state: of all that it was read from; empty: not known, so nothing is kept.
+        anew: whatever is kept is out of date."""
+    state = state and f"{_FORM} {state}"
+    known = KEPT.get(what)
+    if not anew and state and known and known[0] == state:
         found: T = known[1]
         return found
-    found = read()
-    KEPT[kind] = (state, found)
+    row = None if anew or not state else connection.execute(_KEPT, [what, state], binary=True).fetchone()
+    found = form.from_parts(row[0]) if row else read()
+    if state:
+        KEPT[what] = (state, found)
+        if row is None:
+            connection.execute(_KEEP, [what, state, found.to_parts()])
     return found
+
+
+_FORM = 1  # of the parts: a process of another one reads anew
+_KEPT = "select content from refresh_gate_memory where kind = %s and state = %s"
+_KEEP = (
+    "insert into refresh_gate_memory values (%s, %s, %b) on conflict (kind) do update"
+    " set state = excluded.state, content = excluded.content"
+)

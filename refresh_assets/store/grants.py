@@ -44,6 +44,10 @@ READ: dict[str, tuple[str, ...]] = {
 }
 """The platform's columns that the night reads; portfolios.user_id and factor_definitions.factor_type are not among them."""
 
+QUICKER = {"positions": "xmin"}
+"""Which transaction wrote a row: where it may be asked, the gate reads only what was written since it last read all. A view
+has none."""
+
 _TRACKED = ("status", "started_at", "completed_at", "error_message")
 WRITTEN: dict[str, dict[str, tuple[str, ...]]] = {
     "positions": {"update": ("market_value", "last_price", "last_price_date")},
@@ -82,6 +86,7 @@ def grant_statements(database: Database, role: str) -> list[str]:
         if database.platform_schema != database.schema:
             statements.append(SQL("grant usage on schema {} to {}").format(Identifier(database.platform_schema), name))
         statements += [one for table in READ if table in there for one in _platform(database, table, name)]
+        statements += [one for table in QUICKER for one in _quicker(connection, database, table, name)]
         statements += _ownership(connection, database, role)
         return [one.as_string(connection) + ";" for one in statements]
 
@@ -99,6 +104,19 @@ def _platform(database: Database, table: str, role: Identifier) -> Iterator[Comp
     for right, columns in wanted.items():
         some = SQL(" ({})").format(SQL(", ").join(map(Identifier, columns))) if columns else SQL("")
         yield SQL("grant {}{} on {} to {}").format(SQL(right), some, Identifier(database.platform_schema, table), role)
+
+
+def _quicker(
+    connection: psycopg.Connection[Any], database: Database, table: str, role: Identifier
+) -> Iterator[Composed]:
+    row = connection.execute(
+        "select exists (select from pg_attribute where attrelid = to_regclass(format('%%I.%%I', %s::text, %s::text))"
+        " and attname = %s)",
+        [database.platform_schema, table, QUICKER[table]],
+    ).fetchone()
+    if row and row[0]:
+        where = Identifier(database.platform_schema, table)
+        yield SQL("grant select ({}) on {} to {}").format(Identifier(QUICKER[table]), where, role)
 
 
 def _ownership(connection: psycopg.Connection[Any], database: Database, role: str) -> Sequence[Composed]:

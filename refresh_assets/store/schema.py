@@ -21,6 +21,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -244,4 +245,15 @@ refresh_first_days = Table(
     Column("granted_at", MOMENT, nullable=False),
     PrimaryKeyConstraint("portfolio_id"),
     comment=OWNER_MARK + "the day before its creation from which an onboarded portfolio exists for the night",
+)
+refresh_gate_memory = Table(
+    "refresh_gate_memory",
+    ours,
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("content", ARRAY(LargeBinary), nullable=False),
+    PrimaryKeyConstraint("kind"),
+    prefixes=["UNLOGGED"],
+    comment=OWNER_MARK
+    + "what the gate's last look read, so that the next reads only what was written since; may be emptied",
 )

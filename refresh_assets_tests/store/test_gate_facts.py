@@ -13,7 +13,7 @@ from datetime import date, datetime, time
 import pytest
 
 from refresh_assets.calendar import NEW_YORK
-from refresh_assets.store import gate_facts, gate_memory
+from refresh_assets.store import gate_facts, gate_memory, holdings
 from refresh_assets.store.counters import states_of
 from refresh_assets.store.database import Database
 from refresh_assets.store.gate_facts import Coverage, GateFacts, Memory, read_facts
@@ -174,7 +174,9 @@ def test_closes_that_arrive_are_counted_without_asking_again_who_holds_what(
     assert before is not None
     worlds.load_closes(world, [{"symbol": "AAA", "date": DAY, "close_price": 5}])
     with monkeypatch.context() as patch:
-        refuse(patch, "held_symbols", "expected_portfolios")
+        refuse(patch, "expected_portfolios")
+        for name in ("held_symbols", "held_on", "held_since"):
+            patch.setattr(holdings, name, None)
         facts, memory = look(world, kept(memory))
     assert facts.pending[-1].coverage == Coverage(before.held, before.priced + 1)
     insert(world, "positions", position(99, 1, "NEW"))

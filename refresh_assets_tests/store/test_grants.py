@@ -23,6 +23,7 @@ from refresh_assets import cli
 from refresh_assets.assets.inline_betas import write_betas
 from refresh_assets.calendar import NEW_YORK
 from refresh_assets.errors import SchemaError, UsageError
+from refresh_assets.store import holdings
 from refresh_assets.store.alerts import claim_alerts, record_alert
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import day_statuses, exceptions_of
@@ -235,6 +236,23 @@ def _tracked(database: Database) -> None:
     tracking = Tracking(database, [APRIL], "run-1")
     tracking.start(EVENING)
     tracking.finish(EVENING)
+
+
+def test_the_gates_second_look_reads_what_was_written_under_the_role(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asks which transaction wrote a row, and no column that is not granted."""
+    bank.grant()
+    init(bank.night)
+    with bank.night.connect() as connection:
+        facts, memory = read_facts(connection, CALENDAR, MARCH, EVENING, 1)
+    execute(bank.owner, "update positions set exit_date = %s", MARCH)
+    monkeypatch.setattr(holdings, "read_base", None)
+    monkeypatch.setattr(holdings, "read_owned", None)
+    with bank.night.connect() as connection:
+        now, _ = read_facts(connection, CALENDAR, MARCH, EVENING, 1, memory=memory)
+    assert [one.day for one in facts.pending] == [MARCH, APRIL]
+    assert [one.day for one in now.pending] == [MARCH]
 
 
 def _gate(database: Database) -> None:

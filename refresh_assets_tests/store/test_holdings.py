@@ -1,0 +1,280 @@
+"""Who holds what, brought up to now by the rows written since it was read as a whole: the same as if all were read.
+
+Here: Holdings over writes of every kind, a writer that was open meanwhile, and what is not read again. Not here: who is
+expected for it (test_expected.py), what the gate's look makes of it (test_gate_facts.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, time
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from refresh_assets.calendar import NEW_YORK
+from refresh_assets.store import gate_memory, holdings, owned
+from refresh_assets.store.counters import plain_table, states_of
+from refresh_assets.store.coverage import held_symbols
+from refresh_assets.store.database import Database
+from refresh_assets.store.expected import expected_portfolios, first_needed
+from refresh_assets.store.holdings import HOLDING_TABLES, Holdings
+from refresh_assets_tests import worlds
+from refresh_assets_tests.worlds import CALENDAR, DAY, event, execute, insert, portfolio, position, uid
+
+AT = datetime(2026, 3, 13, 21, 40, tzinfo=UTC)
+DAYS = CALENDAR.days(date(2026, 3, 9), DAY)
+FIRST = first_needed(CALENDAR, DAYS)
+Found = tuple[list[int], list[int], set[str]]
+
+
+def found(database: Database) -> Found:
+    """Numbers and hashes of the portfolios expected on DAYS, symbols held on DAY: from what is kept and was written since."""
+    with database.connect() as connection:
+        now = Holdings(connection, states_of(connection, HOLDING_TABLES), FIRST)
+        expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(AT), now.owned(AT))
+        return expected.count.tolist(), expected.hashes.tolist(), set(now.held_on(DAY, AT).witnesses)
+
+
+def read_anew(database: Database) -> Found:
+    """The same, as if nothing had ever been kept; the symbols by the query for many days."""
+    with database.connect() as connection:
+        expected = expected_portfolios(connection, CALENDAR, DAYS)
+        held = held_symbols(connection, DAY, DAY)
+        rows = connection.execute(
+            "select symbol from unnest(%s::text[], %s::int[], %s::int[]) as s(symbol, low, high)"
+            " where date '1970-01-01' + low <= %s and date '1970-01-01' + high > %s",
+            [held.symbols, held.lows, held.highs, DAY, DAY],
+        ).fetchall()
+        return expected.count.tolist(), expected.hashes.tolist(), {row[0] for row in rows}
+
+
+@contextmanager
+def nothing_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Meanwhile a scan that groups all positions fails."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("was read again")
+
+    with monkeypatch.context() as patch:
+        for name in ("read_owned", "read_base", "held_on", "read_portfolios"):
+            patch.setattr(holdings, name, fail)
+        yield
+
+
+@pytest.fixture
+def world(database: Database) -> Database:
+    """The three portfolios, read once."""
+    worlds.three_portfolios(database)
+    assert found(database) == read_anew(database)
+    return database
+
+
+NUMBERS = st.integers(0, 7)
+DATES = st.none() | st.dates(date(2026, 3, 6), date(2026, 3, 18))
+OWNERS = st.sampled_from([0, 1, 2, 77])  # the last is no portfolio's
+SYMBOLS = st.sampled_from(["A", "B", "C", " ", None])
+
+
+@st.composite
+def writes(draw: st.DrawFn) -> tuple[str, list[object]]:
+    """One statement on positions."""
+    where = " where id = %s"
+    one = uid("position", draw(NUMBERS))
+    column, value = draw(
+        st.one_of(
+            st.tuples(st.just("portfolio_id"), st.none() | OWNERS.map(lambda number: uid("portfolio", number))),
+            st.tuples(st.just("symbol"), SYMBOLS),
+            st.tuples(st.just("quantity"), st.sampled_from([0, 5, None])),
+            st.tuples(st.just("investment_class"), st.sampled_from(["PUBLIC", "PRIVATE"])),
+            st.tuples(st.sampled_from(["entry_date", "exit_date"]), DATES),
+            st.tuples(st.just("deleted_at"), DATES.map(_noon)),
+            st.tuples(st.just("market_value"), st.just(1)),
+            st.tuples(st.just("gone"), st.none()),
+            st.tuples(st.just("new"), OWNERS),
+            st.tuples(st.just("sale"), st.dates(date(2026, 3, 9), date(2026, 3, 18))),
+        )
+    )
+    if column == "gone":
+        return f"delete from positions{where}", [one]
+    if column == "new":
+        row = position(draw(NUMBERS), value, draw(SYMBOLS), entry_date=draw(DATES), exit_date=draw(DATES))
+        names = ", ".join(row)
+        return (
+            f"insert into positions ({names}) values ({', '.join(['%s'] * len(row))}) on conflict do nothing",
+            [*row.values()],
+        )
+    if column == "sale":
+        return (
+            "insert into position_realized_events (id, position_id, trade_date, quantity_closed)"
+            " values (gen_random_uuid(), %s, %s, 3)",
+            [one, value],
+        )
+    every = draw(st.booleans())
+    return f"update positions set {column} = %s{'' if every else where}", [value] if every else [value, one]
+
+
+def _noon(day: date | None) -> datetime | None:
+    return None if day is None else datetime.combine(day, time(12), NEW_YORK)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(writes(), st.booleans(), st.booleans()), min_size=1, max_size=6))
+def test_after_any_writes_it_is_what_reading_all_would_give(
+    database: Database, script: list[tuple[tuple[str, list[object]], bool, bool]]
+) -> None:
+    """Rows that come, go, move to another owner, change; looked at by the same process or a new one, after each or some."""
+    execute(database, "truncate portfolios, positions, position_realized_events, refresh_gate_memory")
+    gate_memory.KEPT.clear()
+    insert(database, "portfolios", *(portfolio(number) for number in range(3)))
+    insert(
+        database,
+        "positions",
+        *(position(n, n % 3, "ABCD"[n % 4], 0 if n == 5 else 10, exit_date=DAY if n == 4 else None) for n in range(6)),
+    )
+    insert(database, "position_realized_events", event(1, 5, date(2026, 3, 16), 10), event(2, 3, date(2026, 3, 11), 10))
+    found(database)
+    for (statement, values), looked_at, in_a_new_process in script:
+        execute(database, statement, *values)
+        if in_a_new_process:
+            gate_memory.KEPT.clear()
+        if looked_at:
+            assert found(database) == read_anew(database), statement
+    assert found(database) == read_anew(database)
+
+
+WRITES = [
+    ("a price", "update positions set last_price = 1 where id = %s", uid("position", 11)),
+    ("all sold", "update positions set exit_date = '2026-03-12' where portfolio_id = %s", uid("portfolio", 2)),
+    ("another symbol", "update positions set symbol = 'ZZZ' where id = %s", uid("position", 11)),
+    ("deleted by mark", "update positions set deleted_at = '2026-03-11' where portfolio_id = %s", uid("portfolio", 2)),
+    ("a row more", "insert into positions select (jsonb_populate_record(p, jsonb_build_object('id', gen_random_uuid(),"
+     " 'symbol', 'NEW'))).* from positions p where id = %s", uid("position", 11)),
+    ("a row more of nobody", "insert into positions (id, portfolio_id, symbol, investment_class, quantity)"
+     " values (gen_random_uuid(), %s, 'NEW', 'PUBLIC', 1)", uid("portfolio", 77)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["same process", "new process"])
+@pytest.mark.parametrize(("statement", "value"), [row[1:] for row in WRITES], ids=[row[0] for row in WRITES])
+def test_what_one_owner_wrote_is_seen_without_reading_the_others(
+    world: Database, monkeypatch: pytest.MonkeyPatch, statement: str, value: object, anew: bool
+) -> None:
+    """The rows of whom nothing was written say what they said."""
+    if anew:
+        gate_memory.KEPT.clear()
+    execute(world, statement, value)
+    with nothing_read_as_a_whole(monkeypatch):
+        now = found(world)
+    assert now == read_anew(world)
+
+
+MOVES = [
+    "delete from positions where portfolio_id = '{one}'",
+    "update positions set portfolio_id = '{other}' where portfolio_id = '{one}'",
+    "update positions set portfolio_id = null where portfolio_id = '{one}'",
+    "delete from positions where portfolio_id = '{one}'; insert into positions (id, portfolio_id, quantity)"
+    " select gen_random_uuid(), '{other}', 1 from generate_series(1, 20)",
+    "create table copied as table positions; truncate positions; insert into positions select * from copied where"
+    " portfolio_id <> '{one}'",
+]
+
+
+@pytest.mark.parametrize("statements", MOVES)
+def test_an_owner_who_lost_rows_is_noticed_though_nothing_of_his_was_written(world: Database, statements: str) -> None:
+    """What is gone carries no transaction: the rows in all do not add up."""
+    before = found(world)
+    for statement in statements.format(one=uid("portfolio", 2), other=uid("portfolio", 1)).split(";"):
+        execute(world, statement)
+    now = found(world)
+    assert now == read_anew(world) != before
+
+
+def test_a_writer_that_was_open_while_all_was_read_is_seen_when_it_commits(database: Database) -> None:
+    """Its transaction is older than others that the reading saw; a savepoint's has a number of its own."""
+    worlds.three_portfolios(database)
+    with psycopg.connect(database.url) as writer:
+        writer.execute("update positions set exit_date = '2026-03-12' where portfolio_id = %s", [uid("portfolio", 2)])
+        with writer.transaction():
+            writer.execute("update positions set symbol = 'ZZZ' where portfolio_id = %s", [uid("portfolio", 1)])
+        execute(database, "update positions set market_value = 1 where portfolio_id = %s", uid("portfolio", 3))
+        before = found(database)
+        assert before == read_anew(database)
+        writer.commit()
+    now = found(database)
+    assert now == read_anew(database) != before
+
+
+def test_a_row_that_came_and_went_after_all_was_read_leaves_nothing(world: Database) -> None:
+    """The symbols held were read later than the owners, while it was there; gone, it has left no trace in the table."""
+    before = found(world)
+    insert(world, "positions", position(99, 1, "GHOST"))
+    insert(world, "position_realized_events", event(99, 99, date(2026, 3, 11), 1))
+    assert found(world)[2] == before[2] | {"GHOST"}
+    execute(world, "delete from positions where symbol = 'GHOST'")
+    assert found(world) == read_anew(world) == before
+
+
+def test_a_writer_that_stays_open_hides_nobody(database: Database) -> None:
+    """What others wrote since it began counts in the first reading too, and in what is built on it."""
+    worlds.three_portfolios(database)
+    with psycopg.connect(database.url) as writer:
+        writer.execute("insert into positions (id) values (gen_random_uuid())")
+        insert(database, "positions", position(98, 1, "SOLD", exit_date=DAYS[1]), position(99, 2, "NEW"))
+        execute(database, "update positions set exit_date = '2026-03-12' where portfolio_id = %s", uid("portfolio", 3))
+        assert found(database) == read_anew(database)
+        execute(database, "delete from positions where symbol = 'NEW'")
+        assert found(database) == read_anew(database)
+
+
+def test_a_rewritten_table_is_read_as_a_whole(world: Database) -> None:
+    """Its rows' transactions say nothing of another file's."""
+    with psycopg.connect(world.url, autocommit=True) as connection:
+        connection.execute("delete from positions where portfolio_id = %s", [uid("portfolio", 2)])
+        connection.execute("vacuum (full, freeze) positions")
+    assert found(world) == read_anew(world)
+
+
+@pytest.mark.parametrize("limit", ["MOST_OWNERS", "MOST_WRITTEN"])
+def test_after_many_writes_all_is_read_and_kept_anew(
+    world: Database, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """Once: the next look builds on it."""
+    monkeypatch.setattr(owned if limit == "MOST_OWNERS" else holdings, limit, 1)
+    execute(world, "update positions set exit_date = '2026-03-12'")
+    with nothing_read_as_a_whole(monkeypatch), pytest.raises(AssertionError, match="read again"):
+        found(world)
+    assert found(world) == read_anew(world)
+    execute(world, "update positions set exit_date = null where id = %s", uid("position", 11))
+    with nothing_read_as_a_whole(monkeypatch):
+        now = found(world)
+    assert now == read_anew(world)
+
+
+def test_through_views_all_is_read_after_a_write(world: Database) -> None:
+    """A view has no transaction for a row."""
+    execute(world, "create schema platform")
+    execute(world, "create view platform.positions as select * from public.positions")
+    viewed = Database(world.url, "platform", "public")
+    with viewed.connect() as connection:
+        assert plain_table(states_of(connection, ["positions"])["positions"]) is None
+    before = found(viewed)
+    execute(world, "delete from positions where portfolio_id = %s", uid("portfolio", 2))
+    assert found(viewed) == read_anew(viewed) != before
+
+
+def test_a_role_that_may_not_ask_who_wrote_a_row_reads_all(world: Database) -> None:
+    """Columns alone are granted to it, and the transaction's is not among them."""
+    with psycopg.connect(world.url) as connection:
+        role = f"columns_{world.url.rpartition('/')[2].partition('?')[0]}"
+        connection.execute(f"create role {role}".encode())
+        connection.execute(f"grant usage on schema public to {role}; grant select (id) on positions to {role}".encode())
+        connection.execute(f"set role {role}".encode())
+        assert plain_table(states_of(connection, ["positions"])["positions"]) is None
+        connection.execute("reset role")
+        connection.execute(f"grant select (xmin) on positions to {role}".encode())
+        connection.execute(f"set role {role}".encode())
+        assert plain_table(states_of(connection, ["positions"])["positions"]) is not None
+        connection.rollback()
