@@ -55,17 +55,22 @@ VIEWS = ("portfolios", "positions", "position_realized_events", "market_data_cac
 @dataclass(frozen=True)
 class Case:
     """What is written before each look, `views`: read through views, `due`: the latest day is not computed yet, `anew`: by a
-    process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor."""
+    process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor, `forgotten`: nothing is
+    kept of earlier looks, as every 15 minutes."""
 
     name: str
     write: str = ""
     views: bool = False
     due: bool = False
     anew: bool = False
+    forgotten: bool = False
 
 
 ONE_POSITION = """UPDATE positions SET exit_price = coalesce(exit_price, 0) + 1 WHERE id = (
     SELECT id FROM positions LIMIT 1)"""
+ONE_MORE = """INSERT INTO positions (id, portfolio_id, symbol, investment_class, quantity, entry_price, entry_date)
+    SELECT gen_random_uuid(), portfolio_id, symbol, investment_class, quantity, entry_price, entry_date FROM positions
+    WHERE exit_date IS NULL AND quantity <> 0 AND investment_class = 'PUBLIC' LIMIT 1"""
 ALL_MARKET_VALUES = "UPDATE positions SET market_value = market_value + 1 WHERE investment_class <> 'PRIVATE'"
 ONE_CLOSE = """UPDATE market_data_cache SET close_price = close_price + 1
     WHERE date = '2026-03-13' AND symbol = (SELECT min(symbol) FROM market_data_cache WHERE date = '2026-03-13')"""
@@ -75,12 +80,17 @@ CASES = (
     Case("nobody wrote, on views", views=True),
     Case("a position was written", ONE_POSITION),
     Case("a position was written, a new process", ONE_POSITION, anew=True),
+    Case("a position was bought, a new process", ONE_MORE, anew=True),
     Case("a position was written, on views", ONE_POSITION, views=True),
     Case("a night was written", ONE_NIGHT),
     Case("the day is due, nobody wrote", due=True),
     Case("the day is due, a close was written", ONE_CLOSE, due=True),
     Case("the day is due, a close was written, a new process", ONE_CLOSE, due=True, anew=True),
     Case("the day is due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=True),
+    Case("the same, a new process", f"{ONE_CLOSE}; {ONE_POSITION}", due=True, anew=True),
+    Case("the same, on views", f"{ONE_CLOSE}; {ONE_POSITION}", due=True, views=True),
+    Case("everything is looked at", forgotten=True),
+    Case("everything is looked at, the day is due", due=True, forgotten=True),
     # The last: it doubles the table.
     Case("every market value was written", ALL_MARKET_VALUES),
 )
@@ -176,9 +186,13 @@ def looks(url: str, case: Case, options: argparse.Namespace) -> list[float]:
             with psycopg.connect(url, autocommit=True) as connection:
                 connection.execute(case.write.encode())
                 connection.execute("SELECT pg_stat_force_next_flush()")  # the look must see the counters
-        if case.anew:
+        if case.anew or case.forgotten:
             gate_memory.KEPT.clear()
-        took, memory = _look(database, start, Memory.from_json(memory.to_json(CALENDAR), CALENDAR), case)
+        if case.forgotten:
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute("TRUNCATE refresh_gate_memory")
+        kept = None if case.forgotten else Memory.from_json(memory.to_json(CALENDAR), CALENDAR)
+        took, memory = _look(database, start, kept, case)
         seconds.append(took)
     with psycopg.connect(url) as connection:
         if case.due:
