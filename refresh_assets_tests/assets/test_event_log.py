@@ -1,4 +1,4 @@
-"""Dagster's event log during a run: one connection for all of its events.
+"""Dagster's event log during a run: one connection for all of its events, its schema looked at once.
 
 Here: the shipped storage on a real PostgreSQL. Not here: whole runs on it (automation/test_live.py, test_liveness.py)."""
 
@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import dagster as dg
 import pytest
+from sqlalchemy import Engine, event
 
 from refresh_assets.assets.event_log import on_one_connection
 from refresh_assets.automation.dagster_storage import NightStorage
@@ -51,6 +53,50 @@ def test_events_share_a_connection_and_survive_its_end(instance: dg.DagsterInsta
         execute(database, "select pg_terminate_backend(%s, 5000)", kept[0][0])
         assert tick(instance) == 3
         assert execute(database, SESSIONS) != kept
+
+
+def test_the_runs_status_goes_the_same_way(instance: dg.DagsterInstance, database: Database) -> None:
+    """The run is read and written, between two events, without another connection; afterwards it is what was written."""
+    run_id = dg.job(name="nothing")(lambda: None).execute_in_process(instance=instance).run_id
+    made: list[object] = []
+
+    def note(connection: object, _record: object) -> None:
+        made.append(connection)
+
+    with on_one_connection(instance):
+        tick(instance)
+        event.listen(Engine, "connect", note)
+        try:
+            instance.add_run_tags(run_id, {"seen": "yes"})
+        finally:
+            event.remove(Engine, "connect", note)
+    assert made == []
+    assert execute(database, SESSIONS) == []
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert run.tags["seen"] == "yes"
+
+
+def test_what_tables_there_are_is_asked_once_a_run(instance: dg.DagsterInstance) -> None:
+    """Dagster looks into PostgreSQL's catalogue at each event of an asset and of a check."""
+    asked: list[str] = []
+    check = dg.AssetCheckEvaluation(asset_key=TICKS, check_name="ticks", passed=True, metadata={})
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.extend([statement] if "pg_catalog" in statement else [])
+
+    def events() -> None:
+        tick(instance)
+        instance.report_runless_asset_event(check)
+        instance.get_asset_records([TICKS])
+
+    with on_one_connection(instance):
+        event.listen(instance.event_log_storage._engine, "before_cursor_execute", note)  # type: ignore[attr-defined]
+        events()
+        assert asked
+        asked.clear()
+        events()
+        assert asked == []
 
 
 def test_no_session_is_left_after_the_run(instance: dg.DagsterInstance, database: Database) -> None:
