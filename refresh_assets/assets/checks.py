@@ -1,14 +1,14 @@
 """What the night promises, asked of its tables after each run.
 
 Here: the checks as Dagster knows them, which days a run covers, a table of days for people. Not here: what is asked of the
-tables (store/checks.py).
+tables (store/checks.py), when it is asked (asking.py).
 
 All checks are one step without partitions: a check with partitions stays "planned" for ever in a run over a range, and a
 step each would cost more than all that is asked (as it is, Dagster takes some 25 ms to write one result down). None is
 blocking: the rows are committed by then, and a blocking check would only stop what comes after it, for every day of the
-range."""
+range. The step comes last, so that a night asks what it needs while its last asset works."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
@@ -16,6 +16,7 @@ from functools import partial
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
+from refresh_assets.assets.asking import Answer, Question, answered, answered_early
 from refresh_assets.assets.partitions import trading_days
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.settings import load
@@ -26,14 +27,13 @@ from refresh_assets.store.checks import (
     IMPACTS,
     LATER,
     Finding,
-    findings,
-    freshness,
 )
 from refresh_assets.store.database import Database, retried
 from refresh_assets.store.extras import latest_complete_day
 from refresh_assets.store.schema_names import DAY_TABLES
 
 COVERAGE_WARNING = 0.80  # of a day's exposures: as few as a half-loaded night has prices (REFRESH_MIN_PRICE_COVERAGE)
+STEP = "night_checks"
 EVERYONE, FRESH = "everyone_accounted_for", "latest_day_complete"
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
@@ -103,23 +103,24 @@ _BY_KEY = {spec.key: one for one, spec in SPECS.items()}
 
 
 @dg.multi_asset_check(
-    name="night_checks",
+    name=STEP,
     specs=list(SPECS.values()),
     can_subset=True,
+    op_tags={"dagster/priority": "-1"},
 )
 def night_checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.Output[None] | dg.AssetCheckEvaluation]:
     """What stands in the tables for the days of the run; alone, and without a day: for the latest complete one."""
     chosen = [_BY_KEY[key] for key in sorted(context.selected_asset_check_keys, key=str)]
     try:
-        results = retried(partial(checked, context.run.tags, chosen, datetime.now(UTC)))
+        results = retried(partial(checked, context.run, chosen, datetime.now(UTC)))
     except Exception as error:  # the rows are committed: a question that cannot be asked must not turn the night red
         results = [(one, not_asked(one, error)) for one in chosen]
     targets = materializations(context.instance, {one.table for one in chosen})
-    for one, result in results:
-        if not result.passed:
-            context.log.warning(f"{one.table}, {one.name}: {result.description}")
+    for one, said in results:
+        if not said.passed:
+            context.log.warning(f"{one.table}, {one.name}: {said.description}")
         yield dg.Output(None, SPECS[one].get_python_identifier())
-        yield evaluation(result, targets.get(one.table))
+        yield evaluation(said, targets.get(one.table))
 
 
 def materializations(
@@ -155,24 +156,32 @@ def evaluation(
 
 
 def checked(
-    tags: Mapping[str, str], promises: Sequence[Promise], now: datetime
+    run: dg.DagsterRun, promises: Sequence[Promise], now: datetime
 ) -> list[tuple[Promise, dg.AssetCheckResult]]:
     """The result of each promise, over the days that a run's tags name."""
     settings = load()
     calendar = TradingCalendar(settings.extra_closures)
-    effective = calendar.effective_date(now)
-    asks = {asked for one in promises for asked in one.asks}
-    with Database.of(settings).connect() as connection:
-        days = days_of_run(tags, calendar, now, lambda: latest_complete_day(connection))
-        connection.commit()
-        found = findings(connection, calendar, days, asks, effective)
-        connection.commit()  # and with it the plans made for scans: looking up one close would read all 1.5 million
-        fresh = freshness(connection, calendar, effective)
-    results = []
-    for one in promises:
-        of_days = sorted((finding for asked in one.asks for finding in found[asked]), key=lambda finding: finding.day)
-        results.append((one, fresh_result(one, *fresh) if one.name == FRESH else result_of(one, of_days)))
-    return results
+    days = days_of_run(run.tags, calendar, now, lambda: None)
+    answer = answered_early(run.run_id, question(promises, days, calendar.effective_date(now)))
+    if answer is None:
+        with Database.of(settings).connect() as connection:
+            days = days_of_run(run.tags, calendar, now, lambda: latest_complete_day(connection))
+            connection.commit()
+            answer = answered(connection, calendar, question(promises, days, calendar.effective_date(now)))
+    return [(one, result(one, answer)) for one in promises]
+
+
+def question(promises: Iterable[Promise], days: Iterable[date], effective: date) -> Question:
+    """What some promises ask of some days."""
+    return Question(tuple(days), frozenset(asked for one in promises for asked in one.asks), effective)
+
+
+def result(promise: Promise, answer: Answer) -> dg.AssetCheckResult:
+    """What an answer says of a promise."""
+    if promise.name == FRESH:
+        return fresh_result(promise, answer.ready, answer.complete)
+    of_days = (finding for asked in promise.asks for finding in answer.found[asked])
+    return result_of(promise, sorted(of_days, key=lambda finding: finding.day))
 
 
 def not_asked(promise: Promise, error: Exception) -> dg.AssetCheckResult:

@@ -15,7 +15,9 @@ from typing import Any
 import dagster as dg
 from pydantic import PrivateAttr
 
+from refresh_assets.assets import checks
 from refresh_assets.assets.analytic import Outcome
+from refresh_assets.assets.asking import ask_early, forget
 from refresh_assets.assets.event_log import on_one_connection
 from refresh_assets.assets.metadata import told
 from refresh_assets.assets.night import Night
@@ -26,6 +28,7 @@ from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.errors import NoPrices, UsageError
 from refresh_assets.settings import load
 from refresh_assets.store.database import Database, is_lost_connection, retried
+from refresh_assets.store.extras import INLINE_ASSET
 from refresh_assets.store.liveness import NO_SIGN, SIGN_TAG, sign_of_life
 from refresh_assets.store.onboarding import plan_onboarding
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
@@ -34,6 +37,8 @@ from refresh_assets.store.tracking import DayEnd, Tracking
 GROUP = "portfolio_refresh"
 POOL = "portfolio_refresh"
 ONBOARDING_JOB = "onboard_portfolio"
+LOOKED_INTO = {*DAY_TABLES, INLINE_ASSET}
+"""What the checks look into, of what a run writes."""
 
 NIGHTLY: dict[str, Any] = {
     "group_name": GROUP,
@@ -103,6 +108,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
     _tracking: Tracking | None = PrivateAttr(default=None)
     _left_out: dict[date, str] = PrivateAttr(default_factory=dict)
     _tells_end: bool = PrivateAttr(default=False)
+    _stand: set[str] = PrivateAttr(default_factory=set)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Refresh]:
@@ -111,6 +117,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 yield self
             finally:
                 if self._night is not None:
+                    forget(self._night.run_id)
                     self._night.close()
                 if self._tracking is not None:
                     self._end(self._tracking, context.instance)
@@ -169,7 +176,10 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Do the work for each day of the run, and tell what came of it.
 
         A day that fails costs that day alone: the others are computed and committed first, and shown as good."""
-        night = self.night(context)
+        night, asset = self.night(context), context.asset_key.to_user_string()
+        if asset in LOOKED_INTO:
+            forget(night.run_id)
+            self._stand.discard(asset)
         errors: dict[date, Exception] = {}
         for day, why in self._left_out.items():
             context.log.warning(f"{day} is left out: {why}")
@@ -186,17 +196,17 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 errors[day] = error
                 self._tells_end = True
                 if self._tracking is not None:
-                    self._tracking.note(context.asset_key.to_user_string(), day, None, time.perf_counter() - begin)
+                    self._tracking.note(asset, day, None, time.perf_counter() - begin)
                 for day_failed in _failure_listeners:
                     day_failed(day)
                 context.log.error(f"{day}: {type(error).__name__}: {error}")
                 continue
             seconds = time.perf_counter() - begin
             if self._tracking is not None:
-                self._tracking.note(context.asset_key.to_user_string(), day, outcome, seconds)
+                self._tracking.note(asset, day, outcome, seconds)
             context.add_asset_metadata(told(outcome, seconds), partition_key=day.isoformat())
             for listener in _listeners:
-                listener(context.asset_key.to_user_string(), day)
+                listener(asset, day)
         if errors:
             _report_good_days(context, [day for day in night.days if day not in errors])
             first = min(errors)
@@ -204,6 +214,24 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 f"{len(errors)} of {len(night.days)} days failed: {', '.join(map(str, sorted(errors)))}."
                 f" The first: {type(errors[first]).__name__}: {errors[first]}"
             ) from errors[first]
+        if asset in LOOKED_INTO:
+            self._stand.add(asset)
+            self._ask_early(context, night)
+
+    def _ask_early(self, context: dg.AssetExecutionContext, night: Night) -> None:
+        """Once all that the checks look into stands, ask while the last asset works what the check step of this run will.
+
+        Of one day only: a range has other days' work behind it, and its checks ask for as long as they like."""
+        nodes = {node.name for node in context.job_def.nodes}
+        if (
+            self._stand == LOOKED_INTO
+            and len(night.days) == 1
+            and night.only_portfolio is None
+            and {POSITION_VALUES, checks.STEP} <= nodes
+        ):
+            effective = night.calendar.effective_date(datetime.now(UTC))
+            asked = checks.question(checks.PROMISES, night.days, effective)
+            ask_early(night.run_id, night.database, night.calendar, asked)
 
 
 @contextmanager

@@ -205,15 +205,19 @@ def findings(
     days: Sequence[date],
     promises: Collection[str],
     effective: date,
+    beside: bool = False,
 ) -> dict[str, list[Finding]]:
     """What was found of each promise, on each of some trading days.
 
     Args:
         connection: at the begin of a transaction, which becomes one that reads a single moment.
         promises: IMPACTS, GROSS, COVERAGE, CORRELATIONS, LATER, or a table's name: everyone is accounted for in it.
-        effective: the effective trading date: nothing may be dated later."""
+        effective: the effective trading date: nothing may be dated later.
+        beside: the run does something else meanwhile: one process reads, as two would take that work's core from it."""
     connection.execute("set transaction isolation level repeatable read, read only")
     plan_for_scans(connection)
+    if beside:
+        connection.execute("select set_config('max_parallel_workers_per_gather', '0', true)")
     # The rows of the day were written a moment ago: the planner, which takes them for few, would look up each by itself.
     connection.execute("select set_config('enable_nestloop', 'off', true)")
     found: dict[str, list[Finding]] = {promise: [] for promise in promises}
