@@ -15,9 +15,10 @@ import psycopg
 import pytest
 
 from refresh_assets.assets import asking, checks
+from refresh_assets.assets.analytic import Outcome
 from refresh_assets.assets.asking import Answer, Question, answered_early, ask_early, forget
 from refresh_assets.assets.night import Night
-from refresh_assets.assets.refresh import Outcome, Refresh, Work
+from refresh_assets.assets.refresh import Refresh, Work
 from refresh_assets.automation import launch
 from refresh_assets.settings import load
 from refresh_assets.store.database import APPLICATION, Database

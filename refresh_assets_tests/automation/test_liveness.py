@@ -237,8 +237,13 @@ def killed_in_the_middle(database: Database, instance: dg.DagsterInstance) -> st
             "select pg_advisory_xact_lock(hashtext(%s), %s)", ["refresh stress_test_results", day_number(MIDDLE)]
         )
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            waits = "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
-            awaited(lambda: execute(database, waits) == [(True,)] or process.poll() is not None, 60)
+            # The middle day is begun before the days in front of it are complete.
+            waits = (
+                "select exists (select from pg_locks where locktype = 'advisory' and not granted)"
+                " and (select max(calculation_date) from refresh_complete_days) >= %s"
+            )
+            before = DAYS[DAYS.index(MIDDLE) - 1]
+            awaited(lambda: execute(database, waits, before) == [(True,)] or process.poll() is not None, 60)
             assert process.poll() is None, process.stdout.read() if process.stdout else ""
             (run,) = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
             assert held(database, run.run_id)

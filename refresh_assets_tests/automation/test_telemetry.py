@@ -158,7 +158,8 @@ def test_a_run_that_fails_in_the_middle_sends_what_it_did(
     assert "stress_test_results" not in by_asset
     status, metrics = tracked(three_days)[FIRST]
     assert (status, metrics["snapshots_created"], metrics["days_backfilled"]) == ("failed", created, 0)
-    assert metrics["seconds"]["factor_exposures"] > 0
+    # Nearly none: it was begun, and failed, while the table before it was ended.
+    assert 0 <= metrics["seconds"]["factor_exposures"] < metrics["seconds"]["portfolio_snapshots"]
     assert events_of(instance, failed.run_id)["status"] == "failed"
 
 
