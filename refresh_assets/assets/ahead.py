@@ -53,7 +53,7 @@ class InTurn(Generic[Unit, Result]):
     """Work of which the next unit is begun while one is ended, and each ends only when it is asked for.
 
     Args:
-        units: in the order in which they will probably be asked for.
+        units: in the order in which they will probably be asked for; any other is done when it is asked for.
         work: called in a thread with the unit; calls `wait(unit)` before what others can see of it.
         interrupt: called, more than once, with a unit that is given up: breaks off what its work waits for.
 
@@ -71,7 +71,9 @@ class InTurn(Generic[Unit, Result]):
 
     def take(self, unit: Unit) -> Result:
         """The result of a unit, once it has ended; raises what the work raised."""
-        place = self._place[unit]
+        place = self._place.get(unit)
+        if place is None:
+            return self._work(unit)
         wanted = self._units[place : place + 2]
         for other in [one for one in self._begun if one not in wanted]:
             self._give_up(other)

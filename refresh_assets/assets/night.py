@@ -1,7 +1,8 @@
 """The night: what the assets of one run share, and the way from inputs to a written day.
 
-Here: the order of a day's work, betas with the inline ones, digests. Not here: books (books.py), formulas (core/), SQL
-(store/), Dagster (the asset files beside this one): a night also runs without it."""
+Here: the order of a day's work, betas with the inline ones, digests of a day as a whole. Not here: books (books.py), digests
+that add up over portfolios (input_sums.py), threads (ahead.py), formulas (core/), SQL (store/), Dagster (the asset files
+beside this one): a night also runs without it."""
 
 from __future__ import annotations
 
@@ -29,12 +30,13 @@ from refresh_assets.assets.analytic import (
     accounted,
 )
 from refresh_assets.assets.books import Books, ValuedBook, make_room
+from refresh_assets.assets.input_sums import InputSums
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.core.betas import fit_betas
-from refresh_assets.core.book import MISSING, NEVER, Book, Ledger
+from refresh_assets.core.book import MISSING, NEVER, Ledger
 from refresh_assets.core.market import Betas, simple_returns
-from refresh_assets.core.money import Bools, Floats
+from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.scenarios import ScenarioSet
 from refresh_assets.core.stress import expected_moves, factor_covariance
@@ -51,7 +53,7 @@ from refresh_assets.store.inputs import (
 )
 from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
-from refresh_assets.store.write import ADDED_UP, Inputs, Written, as_hex, skip_day, written_day
+from refresh_assets.store.write import Inputs, Written, skip_day, written_day
 
 
 @dataclass
@@ -69,12 +71,8 @@ class Night:
     chunk_portfolios: int = CHUNK_PORTFOLIOS
     only_portfolio: UUID | None = None
     tables: Sequence[str] = (*DAY_TABLES, POSITION_VALUES)
-    _digests: dict[date, Inputs] = field(default_factory=dict)
-    _sums_of_chunks: dict[tuple[date, int], dict[str, int]] = field(default_factory=dict)
-    _hashes: dict[date, tuple[digest.Hashes, digest.Hashes, digest.Hashes]] = field(default_factory=dict)
     _betas: dict[date, DayBetas] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _summing: threading.Lock = field(default_factory=threading.Lock)
     _writing: dict[tuple[str, date], psycopg.Connection[Any]] = field(default_factory=dict)
 
     @cached_property
@@ -91,6 +89,10 @@ class Night:
     def _books(self) -> Books:
         return Books(self.inputs, are_shared={"factor_exposures", "stress_test_results"} <= set(self.tables))
 
+    @cached_property
+    def _sums(self) -> InputSums:
+        return InputSums(self.inputs, self._books)
+
     def close(self) -> None:
         if "_turns" in self.__dict__:
             self._turns.stop()
@@ -100,6 +102,8 @@ class Night:
     @cached_property
     def _turns(self) -> InTurn[tuple[str, date], Outcome]:
         units = [(table, day) for table in self.tables for day in self.days]
+        # Of a range only the last day's closes can become the positions' values.
+        units = [one for one in units if one[0] != POSITION_VALUES or one[1] == self.days[-1]]
         return InTurn(units, lambda unit: WRITERS[unit[0]](self, unit[1]), self._interrupt)
 
     def written(self, day: date, table: str) -> Outcome:
@@ -150,12 +154,12 @@ class Night:
                         note(part.note)
                     for one in part.omissions:
                         if one.code in FAILURES and one.portfolio:
-                            failed[_uuid_text(one.portfolio)] = self._sums(day, only_ids={one.portfolio})
+                            failed[_uuid_text(one.portfolio)] = self._sums.of_some(day, {one.portfolio})
             if not writer.adds:
                 # Those of the platform as a whole are named once, with the first table.
                 own = self.inputs.named_on(day) if table == "portfolio_snapshots" else []
                 writer.add(None, np.array([], dtype="V16"), [*own, *named()])
-            written = writer.finish({**self._sums(day, done), **self.whole_day(day)}, failed)
+            written = writer.finish({**self._sums.of_the_rest(day, done), **self.whole_day(day)}, failed)
             besides = more if writer.adds else extra
             if besides is not None:
                 besides(writer.connection)
@@ -189,16 +193,15 @@ class Night:
             for chunk, (ledger, parts) in enumerate(computed):
                 yield from parts
                 if not done:
-                    self._chunk_sums(day, chunk, ledger)
+                    self._sums.of_chunk(day, chunk, ledger)
 
     def reopen(self) -> None:
         """Forget everything that was read: after a lost connection the next use reads it again, from a new snapshot."""
         with contextlib.suppress(Exception):  # the connection is gone: closing it may fail as well
             self.close()
-        self.__dict__.pop("inputs", None)
-        self.__dict__.pop("_books", None)
-        for kept in (self._digests, self._sums_of_chunks, self._hashes, self._betas):
-            kept.clear()
+        for read in ("inputs", "_books", "_sums"):
+            self.__dict__.pop(read, None)
+        self._betas.clear()
 
     def require_prices(self, day: date) -> None:
         """Raises NoPrices where not one of the run's symbols has a close on the day; it is marked as skipped."""
@@ -245,7 +248,7 @@ class Night:
 
     def digests(self, day: date) -> Inputs:
         """Digest of each kind of input that the day is computed from."""
-        return {**self._sums(day), **self.whole_day(day)}
+        return {**self._sums.of_all(day), **self.whole_day(day)}
 
     def whole_day(self, day: date) -> dict[str, str]:
         """Digests of the inputs that are of the day as a whole."""
@@ -257,53 +260,6 @@ class Night:
             "scenarios": self.scenarios.digest,
             "settings": f"correlation_max_symbols={self.max_symbols}",
         }
-
-    def _sums(self, day: date, done: set[bytes] | None = None, only_ids: set[bytes] | None = None) -> dict[str, str]:
-        """Digests that are sums over portfolios: over all, over those not yet done, or over the few that are named."""
-        partial = bool(done) or only_ids is not None
-        if not partial and day in self._digests:
-            return dict(self._digests[day])
-        total = dict.fromkeys(ADDED_UP, 0)
-        for chunk in range(self.inputs.chunks):
-            if not partial and (day, chunk) in self._sums_of_chunks:
-                sums = self._sums_of_chunks[day, chunk]
-            else:
-                ledger, only = self.inputs.ledger(chunk), None
-                if partial:
-                    ids = [one.tobytes() for one in ledger.portfolios.id]
-                    chosen = [one in only_ids if only_ids is not None else one not in (done or ()) for one in ids]
-                    only = np.array(chosen, dtype=bool)
-                sums = self._chunk_sums(day, chunk, ledger, only)
-            total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
-        if not partial:
-            self._digests[day] = as_hex(total)
-        return as_hex(total)
-
-    def _chunk_sums(self, day: date, chunk: int, ledger: Ledger, only: Bools | None = None) -> dict[str, int]:
-        """The same of one chunk, kept where it is whole: a large platform's is then not read once more for it."""
-        with self._summing:  # two tables of a day ask for the same
-            if only is None and (day, chunk) in self._sums_of_chunks:
-                return self._sums_of_chunks[day, chunk]
-            if day not in self._hashes:
-                self._hashes.clear()
-                self._hashes[day] = self._symbol_hashes(day)
-            hashes = self._hashes[day]
-            total = dict.fromkeys(ADDED_UP, 0)
-            for sums in self._books.isolated(chunk, ledger, day, lambda one: _digests(one.book, *hashes), only):
-                if isinstance(sums, dict):
-                    total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
-            if only is None:
-                self._sums_of_chunks[day, chunk] = total
-            return total
-
-    def _symbol_hashes(self, day: date) -> tuple[digest.Hashes, digest.Hashes, digest.Hashes]:
-        inputs = self.inputs
-        longest = max((factor.window for factor in inputs.factors), default=0)
-        # An option's symbol has no beta either, but its closes are read for the shorter window only.
-        fitted = np.array([symbol in inputs.without_betas for symbol in inputs.symbols], dtype=bool)
-        stored = inputs.stored_betas(day)[0].beta
-        days = day_number(day), day_number(inputs.previous[day])
-        return inputs.symbol_hashes, *digest.symbol_hashes(inputs.prices, stored, fitted, longest, *days)
 
     def _factor_returns(self, day: date) -> Floats:
         """(t, F) simple returns of the factors up to the day."""
@@ -331,10 +287,6 @@ class Night:
 def _accounted(compute: Compute, valued: ValuedBook) -> Part:
     part = compute(valued)
     return accounted(valued.outline.nothing_held, part)
-
-
-def _digests(book: Book, names: digest.Hashes, prices: digest.Hashes, betas: digest.Hashes) -> dict[str, int]:
-    return {**digest.book_digest(book, names), **digest.prices_digest(book, prices, betas)}
 
 
 def _due_ids(valued: ValuedBook) -> set[bytes]:

@@ -125,6 +125,16 @@ def test_a_unit_that_was_given_up_is_told_so_and_does_not_end() -> None:
     assert told == [1, 4]
 
 
+def test_a_unit_that_nobody_expected_is_done_at_once_and_gives_up_nothing() -> None:
+    """The one that was begun goes on waiting for its turn."""
+    work = Ending(3)
+    assert [work.turns.take(unit) for unit in (0, 7)] == [0, 14]
+    assert work.ended == [0, 7]
+    assert work.turns.take(1) == 2
+    assert sorted(work.under_way(4)) == [0, 1, 2, 7]
+    work.turns.stop()
+
+
 def test_an_error_ahead_is_told_to_who_asks_for_the_unit_and_is_tried_again() -> None:
     """The unit before it ends as ever."""
     work = Ending(3, fails=1)
