@@ -44,7 +44,6 @@ from refresh_assets.errors import FAILURES, NoPrices
 from refresh_assets.store.database import Database
 from refresh_assets.store.inputs import (
     CHUNK_PORTFOLIOS,
-    CHUNKS_AHEAD,
     COVARIANCE_READ_DAYS,
     KEPT_DAYS,
     RunInputs,
@@ -188,7 +187,7 @@ class Night:
             return ledger, list(self._books.isolated(chunk, ledger, day, accounted_for, only))
 
         chunks = self.inputs.chunks
-        depth = chunks if self.inputs.is_kept else CHUNKS_AHEAD
+        depth = chunks if self.inputs.is_kept else 1  # of a large platform two tables hold chunks of their own
         with contextlib.closing(computed_ahead(range(chunks), compute, depth)) as computed:
             for chunk, (ledger, parts) in enumerate(computed):
                 yield from parts
