@@ -7,7 +7,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,8 +22,9 @@ from refresh_assets.automation import launch
 from refresh_assets.settings import load
 from refresh_assets.store.database import APPLICATION, Database
 from refresh_assets_tests import worlds
+from refresh_assets_tests.assets.conftest import platform
 from refresh_assets_tests.assets.tampering import TAMPERED
-from refresh_assets_tests.assets.test_checks import ALONE, QUIET, Evaluations, evaluations, failed, platform
+from refresh_assets_tests.assets.test_checks import ALONE, QUIET, Evaluations, evaluations, failed
 from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, execute
 
 EFFECTIVE = date(2026, 3, 20)
@@ -44,16 +44,6 @@ def good_night(database: Database) -> Database:
     """Two days, done."""
     platform(database)
     worlds.run(database, BEFORE, DAY)
-    return database
-
-
-@pytest.fixture
-def home(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Database:
-    """The platform before its first night, and a Dagster instance that keeps what runs leave."""
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.setenv("REFRESH_DATABASE_URL", database.url)
-    platform(database)
     return database
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -20,9 +19,10 @@ from refresh_assets.settings import load
 from refresh_assets.store.database import Database
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests import worlds
+from refresh_assets_tests.assets.conftest import platform
 from refresh_assets_tests.assets.tampering import TAMPERED
 from refresh_assets_tests.conftest import new_database
-from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, execute, insert, portfolio, position, uid
+from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, execute, insert, uid
 
 ALONE = dg.Definitions.merge(
     defs, dg.Definitions(jobs=[dg.define_asset_job("checks_alone", selection=dg.AssetSelection.all_asset_checks())])
@@ -30,16 +30,6 @@ ALONE = dg.Definitions.merge(
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 EVERY = {(one.table, one.name) for one in PROMISES}
 Evaluations = dict[tuple[str, str], dg.AssetCheckEvaluation]
-
-
-def platform(database: Database) -> None:
-    """Three portfolios and a fourth that is all PUBLIC; a beta by which the third's loss is capped."""
-    worlds.three_portfolios(database)
-    insert(database, "portfolios", portfolio(4))
-    insert(database, "positions", position(41, 4, "AAA", 10), position(42, 4, "BBB", -20))
-    (market,) = execute(database, "select id from factor_definitions where name = 'Market'")[0]
-    beta = {"symbol": "CCC", "factor_id": market, "beta_value": 4}
-    insert(database, "symbol_factor_exposures", *({**beta, "calculation_date": day} for day in (BEFORE, DAY)))
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +47,6 @@ def after_two_nights(server_url: str, good_nights: str, monkeypatch: pytest.Monk
     with new_database(server_url, good_nights) as (_, url):
         monkeypatch.setenv("REFRESH_DATABASE_URL", url)
         yield Database(url)
-
-
-@pytest.fixture
-def home(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Database:
-    """The platform before its first night, and a Dagster instance that keeps what runs leave."""
-    (tmp_path / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
-    monkeypatch.setenv("REFRESH_DATABASE_URL", database.url)
-    platform(database)
-    return database
 
 
 def evaluations(instance: dg.DagsterInstance, run_id: str) -> Evaluations:

@@ -26,6 +26,7 @@ class Session:
 
 
 START_UP, READING, COMPUTING, BETWEEN = "start-up", "reading the inputs", "computing", "between two tables"
+MARKET_VALUES = "market values"
 OF_STATEMENT = (
     (r"commit", "committing"),
     (r"create table|comment on table|alter table|.*refresh partitions|.*pg_inherits", "the month's partition"),
@@ -39,7 +40,7 @@ OF_STATEMENT = (
     (r".*refresh_restatements", "recording a restatement"),
     (r"select .*refresh_days|select distinct portfolio_id|delete from \"", COMPUTING),
     (r".*(refresh_exceptions|insert into refresh_days)", "recording the day"),
-    (r".*(update positions|enable_nestloop|refresh_complete_days)", "market values"),
+    (r".*(update positions|enable_nestloop|refresh_complete_days)", MARKET_VALUES),
     (r".*", "opening a transaction"),
 )
 """How a writer's statement begins -> phase; the first that fits."""
@@ -62,11 +63,18 @@ def phase_of(doing: str, sessions: Sequence[Session]) -> str:
     writers = [one for one in sessions if one.is_writer and one.state != "idle"]
     if any(one.state == "active" and not one.is_writer for one in sessions) and not writers:
         return READING
-    for one in writers:
-        query = " ".join(one.query.split())
-        return next(name for begin, name in OF_STATEMENT if re.match(begin, query, re.IGNORECASE))
+    if writers:
+        # One is ended, another is begun and waits, or is at work as well: what is at work tells more, the update most.
+        names = [_name(one.query) for one in writers if one.state == "active"] or [_name(one.query) for one in writers]
+        return MARKET_VALUES if MARKET_VALUES in names else names[0]
     if doing == STARTING:
         return READING if sessions else START_UP
     if doing == ENDING:
         return BETWEEN
     return BETWEEN if any(one.is_writer for one in sessions) else COMPUTING
+
+
+def _name(query: str) -> str:
+    """The phase that a writer's statement belongs to."""
+    words = " ".join(query.split())
+    return next(name for begin, name in OF_STATEMENT if re.match(begin, words, re.IGNORECASE))
