@@ -5,9 +5,10 @@ text. Not here: databases (conftest.py), the packaged demo world (refresh_assets
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +22,13 @@ from refresh_assets.assets.factor_exposures import write_exposures
 from refresh_assets.assets.inline_betas import write_betas
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.position_values import write_market_values
+from refresh_assets.assets.refresh import attempted
 from refresh_assets.assets.snapshots import write_snapshots
 from refresh_assets.assets.stress import write_stress
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.scenarios import packaged
-from refresh_assets.store.database import Database
-from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.store.database import Database, retried
+from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets.store.write import Written
 
 CALENDAR = TradingCalendar()
@@ -166,6 +168,29 @@ def run(database: Database, *days: date, **settings: Any) -> dict[str, Written]:
             write_betas(one, day)
             written = {table: write(one, day) for table, write in WRITERS.items()}
     return written
+
+
+Told = Callable[[str, date], None]
+Work = Callable[[Night, date], Any]
+ASSETS: dict[str, Work] = {
+    **{table: partial(Night.written, table=table) for table in ("portfolio_snapshots", "correlation_calculations")},
+    "inline_symbol_betas": write_betas,
+    **{
+        table: partial(Night.written, table=table)
+        for table in ("factor_exposures", "stress_test_results", POSITION_VALUES)
+    },
+}
+"""The work of every asset, in the order of a run."""
+
+
+def play(one: Night, told: Told = lambda *_: None, done: Told = lambda *_: None) -> None:
+    """A night as Dagster runs it: each asset over all days before the next, what comes next begun meanwhile; after a lost
+    connection it tries again. `told` before and `done` after each asset and day."""
+    for asset, work in ASSETS.items():
+        for day in one.days:
+            told(asset, day)
+            retried(partial(attempted, one, day, work))
+            done(asset, day)
 
 
 @contextmanager

@@ -187,7 +187,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
         for day in night.days:
             begin = time.perf_counter()
             try:
-                outcome = retried(partial(_attempted, night, day, work))
+                outcome = retried(partial(attempted, night, day, work))
             except NoPrices as skipped:
                 context.log.warning(str(skipped))
                 context.add_asset_metadata({"status": "skipped: not one close"}, partition_key=day.isoformat())
@@ -251,7 +251,7 @@ def _sign_of_life(context: dg.InitResourceContext) -> Iterator[None]:
         yield
 
 
-def _attempted(night: Night, day: date, work: Work) -> Outcome:
+def attempted(night: Night, day: date, work: Work) -> Outcome:
     """One try; after a lost connection the next one starts from a new snapshot."""
     try:
         return work(night, day)

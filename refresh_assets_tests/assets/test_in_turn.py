@@ -6,31 +6,27 @@ Here: Night.written over real tables. Not here: the threads alone (test_ahead.py
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from datetime import date
-from functools import partial
 from typing import Any
 
 import pytest
 
 from refresh_assets import definitions
 from refresh_assets.assets.analytic import WRITERS
-from refresh_assets.assets.inline_betas import write_betas
 from refresh_assets.assets.night import Night
-from refresh_assets.assets.refresh import _attempted
-from refresh_assets.store.database import APPLICATION, Database, retried
+from refresh_assets.store.database import APPLICATION, Database
 from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import CALENDAR, DAY, execute, table_rows
+from refresh_assets_tests.worlds import CALENDAR, DAY, Told, execute, table_rows
 
 DAYS = [CALENDAR.nth_before(DAY, back) for back in (3, 2, 1)] + [DAY]
-ASSETS = (*DAY_TABLES, POSITION_VALUES)
 IDLE = "datname = current_database() and state = 'idle in transaction'"
 BEGUN = f"select count(*) from pg_stat_activity where {IDLE}"
-Told = Callable[[str, date], None]
+
 MARKED = "select last_price_date, count(*) from positions group by 1 order by 1"
 assert definitions.defs  # every asset has said what writes it
 
@@ -42,18 +38,10 @@ def world(database: Database) -> Database:
     return database
 
 
-def play(database: Database, *days: date, after_each: Told | None = None, **settings: Any) -> None:
+def play(database: Database, *days: date, after_each: Told = lambda *_: None, **settings: Any) -> None:
     """A run as Dagster does it: each asset over all days before the next, retried where a connection is lost."""
     with closing(worlds.night(database, *days, **settings)) as night:
-        steps = {asset: partial(Night.written, table=asset) for asset in ASSETS}
-        for asset, step in steps.items():
-            if asset == "factor_exposures":
-                for day in night.days:
-                    write_betas(night, day)
-            for day in night.days:
-                retried(partial(_attempted, night, day, step))
-                if after_each is not None and asset in DAY_TABLES:
-                    after_each(asset, day)
+        worlds.play(night, done=after_each)
 
 
 def everything(database: Database) -> dict[str, list[Any]]:
@@ -186,11 +174,8 @@ def test_a_connection_lost_by_what_was_begun_ahead_costs_a_retry_and_no_row(worl
     waiting = f"from pg_stat_activity where {IDLE} and application_name = '{APPLICATION}'"
     cut = list[str]()
 
-    def cut_what_waits(asset: str, day: date) -> None:
-        if (asset, day) == (
-            "stress_test_results",
-            DAY,
-        ):  # what comes after it is the positions' values, which wait for nobody
+    def cut_what_waits(asset: str, _day: date) -> None:
+        if asset not in DAY_TABLES:
             return
         while not execute(world, f"select pid {waiting}"):
             pass
@@ -199,7 +184,7 @@ def test_a_connection_lost_by_what_was_begun_ahead_costs_a_retry_and_no_row(worl
 
     play(world, *DAYS[2:], after_each=cut_what_waits)
     play(world, *DAYS[:2])
-    assert len(cut) == 2 * len(DAY_TABLES) - 1
+    assert len(cut) == 2 * len(DAY_TABLES)
     assert everything(world) == whole
     assert nobody_writes(world)
 

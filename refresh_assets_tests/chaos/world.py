@@ -8,15 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date
-from functools import partial
-from typing import Any
 
-from refresh_assets.assets.inline_betas import write_betas
-from refresh_assets.assets.night import Night
-from refresh_assets.assets.position_values import write_market_values
-from refresh_assets.store.database import Database, is_lost_connection, retried
+from refresh_assets.store.database import Database
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import WRITERS, event, execute, insert, portfolio, position, uid
+from refresh_assets_tests.worlds import event, execute, insert, portfolio, position, uid
 
 ADDED = date(2026, 3, 27)
 """Stands complete, and lacks a portfolio that was created late: the night adds it, and touches nobody else."""
@@ -28,8 +23,6 @@ DAYS = (ADDED, *RESTATED, *NEW)
 CHUNK_PORTFOLIOS = 20  # several chunks a table: a kill also falls between two of them
 CROWD = range(100, 140)
 
-Work = Callable[[Night, date], Any]
-ASSETS: dict[str, Work] = {"inline_symbol_betas": write_betas, **WRITERS, "position_market_values": write_market_values}
 Progress = Callable[[str], None]
 
 
@@ -74,17 +67,4 @@ def play(
     with closing(
         worlds.night(database, *days, run_id=run_id, missing_only=missing_only, chunk_portfolios=CHUNK_PORTFOLIOS)
     ) as night:
-        for asset, work in ASSETS.items():
-            for day in night.days:
-                progress(f"{asset} of {day}")
-                retried(partial(_attempted, night, day, work))
-
-
-def _attempted(night: Night, day: date, work: Work) -> None:
-    """As assets/refresh.py does it: the next try starts from a new snapshot."""
-    try:
-        work(night, day)
-    except Exception as error:
-        if is_lost_connection(error):
-            night.reopen()
-        raise
+        worlds.play(night, lambda asset, day: progress(f"{asset} of {day}"))

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -31,11 +32,13 @@ STOCKS = [f"S{number:03}" for number in range(120)]
 """More than the 100 that correlations take, so that their products are large enough for BLAS to share out."""
 RUN = """
 import os
+from contextlib import closing
 if os.environ.get("ONE_CORE"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 from refresh_assets.store.database import Database
 from refresh_assets_tests import worlds
-worlds.run(Database(os.environ["TEST_DATABASE_URL"]))
+with closing(worlds.night(Database(os.environ["TEST_DATABASE_URL"]))) as night:
+    worlds.play(night)
 """
 
 
@@ -71,7 +74,7 @@ def platform(server_url: str, initialised_template: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def first_night(server_url: str, platform: str) -> dict[str, Any]:
-    """What the night leaves of the day."""
+    """What the night leaves of the day, its tables written one by one; the others have theirs begun ahead."""
     with new_database(server_url, platform) as (_, url):
         worlds.run(Database(url))
         found = bytes_of(Database(url))
@@ -87,7 +90,8 @@ def test_any_cut_into_chunks_and_days_gives_the_same_bytes(
 ) -> None:
     """A chunk is a matter of memory, a range one of convenience: neither is a matter of figures."""
     with new_database(server_url, platform) as (_, url):
-        worlds.run(Database(url), *days, chunk_portfolios=chunk)
+        with closing(worlds.night(Database(url), *days, chunk_portfolios=chunk)) as night:
+            worlds.play(night)
         assert bytes_of(Database(url)) == first_night
 
 
