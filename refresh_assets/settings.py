@@ -9,16 +9,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import quote, unquote
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from refresh_assets.errors import SettingsError
 
@@ -144,21 +143,14 @@ Schema = Annotated[str, AfterValidator(_identifier)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Every setting of the refresh; `load()` reads it from the environment and words what is wrong.
 
     The description of a field says what is expected of it: error messages and documentation read it there.
     Source: spec section 14.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_ignore_empty=True,  # compose files pass unset variables on as empty ones
-        extra="forbid",
-        frozen=True,
-        hide_input_in_errors=True,
-        populate_by_name=True,
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True)
 
     database_url: Annotated[SecretStr, AfterValidator(_database_url), BeforeValidator(_wrapped)] | None = Field(
         default=None, description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -176,8 +168,8 @@ class Settings(BaseSettings):
         le=date(2100, 12, 31),
         description="a date YYYY-MM-DD from 1970 to 2100",
     )
-    extra_closures: Annotated[tuple[date, ...], NoDecode, BeforeValidator(_iso_dates), AfterValidator(_sorted_once)] = (
-        Field(default=(), description="dates YYYY-MM-DD divided by commas or spaces")
+    extra_closures: Annotated[tuple[date, ...], BeforeValidator(_iso_dates), AfterValidator(_sorted_once)] = Field(
+        default=(), description="dates YYYY-MM-DD divided by commas or spaces"
     )
     gate_deadline_minutes: int = Field(
         default=60, ge=0, le=1440, description="a whole number of minutes from 0 to 1440"
@@ -195,9 +187,9 @@ class Settings(BaseSettings):
     scenarios_file: Annotated[Path, AfterValidator(_readable_file)] | None = Field(
         default=None, description="the path of a readable file of stress scenarios"
     )
-    alert_urls: Annotated[
-        tuple[SecretStr, ...], NoDecode, BeforeValidator(_alert_urls), AfterValidator(_every_alert_url)
-    ] = Field(default=(), description="apprise URLs such as mailto://..., divided by commas or spaces")
+    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_alert_urls), AfterValidator(_every_alert_url)] = (
+        Field(default=(), description="apprise URLs such as mailto://..., divided by commas or spaces")
+    )
     dask_scheduler: Annotated[str, AfterValidator(_dask_address)] | None = Field(
         default=None, description="the address of a Dask scheduler such as tcp://HOST:8786"
     )
@@ -247,7 +239,8 @@ def load() -> Settings:
     """
     _refuse_unknown(os.environ)
     try:
-        return Settings()
+        # Without a name of its own here: a traceback may show the local variables of this function.
+        return Settings.model_validate(_given(os.environ))
     except ValidationError as error:
         wrong = error.errors(include_url=False)
     # Raised out here, so that no traceback leads back to an error that knows the input.
@@ -258,6 +251,12 @@ def variable(field: str) -> str:
     """The environment variable of a field of `Settings`."""
     alias = Settings.model_fields[field].validation_alias
     return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
+
+
+def _given(environment: Mapping[str, str]) -> dict[str, str]:
+    """Field -> text; compose files pass unset variables on as empty ones."""
+    texts = {name.upper(): text for name, text in environment.items() if text}
+    return {field: texts[variable(field)] for field in Settings.model_fields if variable(field) in texts}
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
