@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 T = TypeVar("T")
+CONNECT_SECONDS = 10
 RETRIES = 3  # more tries after a lost connection, spec section 12
 
 
@@ -51,7 +53,7 @@ class Database:
 
         try:
             connection = psycopg.connect(
-                self.url, autocommit=autocommit, connect_timeout=10, application_name=APPLICATION
+                self.url, autocommit=autocommit, connect_timeout=CONNECT_SECONDS, application_name=APPLICATION
             )
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from None
@@ -63,7 +65,26 @@ class Database:
 
     def snapshot(self) -> Snapshot:
         """A read-only view of the database as it is at this moment, read in columns."""
-        return Snapshot(self)
+        return Snapshot(self, _for_columns(self))
+
+    @contextmanager
+    def snapshot_later(self) -> Iterator[Callable[[], Snapshot]]:
+        """Connect at once, beside what the block does: that takes 60 ms, mostly of waiting. Gives what makes the snapshot,
+        of the moment at which it is called."""
+        _import_columns()  # here: two threads that import at once wait for each other
+        taken: list[Snapshot] = []
+        with ThreadPoolExecutor(1) as connecting:
+            connection = connecting.submit(_for_columns, self)
+
+            def take() -> Snapshot:
+                taken.append(Snapshot(self, connection.result()))
+                return taken[-1]
+
+            try:
+                yield take
+            finally:
+                if not taken and connection.exception() is None:
+                    connection.result().close()
 
     def _unreachable(self, error: Exception) -> DatabaseUnreachable:
         from psycopg import conninfo
@@ -94,14 +115,7 @@ class Snapshot:
     Values reach a query through settings of the transaction (`value('day')` below reads them), never through its text.
     One thread at a time may use it."""
 
-    def __init__(self, database: Database) -> None:
-        import adbc_driver_manager
-        import adbc_driver_postgresql.dbapi as adbc
-
-        try:
-            connection = adbc.connect(database.url, autocommit=False)
-        except adbc_driver_manager.OperationalError as error:
-            raise database._unreachable(error) from None
+    def __init__(self, database: Database, connection: Any) -> None:
         self._begin(connection, database.search_path)
 
     def beside(self) -> Snapshot:
@@ -151,6 +165,24 @@ class Snapshot:
     def close(self) -> None:
         self._cursor.close()
         self._connection.close()
+
+
+def _import_columns() -> None:
+    """Load what reads columns: our own part of it first, which keeps pandas out."""
+    from refresh_assets.store import arrow  # noqa: F401  isort: skip
+    import adbc_driver_postgresql.dbapi  # noqa: F401
+
+
+def _for_columns(database: Database) -> Any:
+    """A connection for a Snapshot. Raises DatabaseUnreachable."""
+    import adbc_driver_manager
+    import adbc_driver_postgresql.dbapi as adbc
+    from psycopg import conninfo
+
+    try:
+        return adbc.connect(conninfo.make_conninfo(database.url, connect_timeout=CONNECT_SECONDS), autocommit=False)
+    except adbc_driver_manager.OperationalError as error:
+        raise database._unreachable(error) from None
 
 
 def value(name: str, type_: str = "text") -> str:

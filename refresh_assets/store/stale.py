@@ -8,7 +8,7 @@ Nothing is written: a day stays as it was signed until somebody asks for it agai
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -89,9 +89,16 @@ class Stale:
 
 
 def stale_days(
-    database: Database, calendar: TradingCalendar, complete: Sequence[date], budget: Budget | None = None
+    database: Database,
+    calendar: TradingCalendar,
+    complete: Sequence[date],
+    budget: Budget | None = None,
+    snapshot: Callable[[], Snapshot] | None = None,
 ) -> Stale:
-    """Compare the latest of some complete days, ascending, with today's inputs."""
+    """Compare the latest of some complete days, ascending, with today's inputs.
+
+    Args:
+        snapshot: makes one of the database, if not the database itself."""
     if not complete:
         return Stale()
     budget = budget or Budget()
@@ -104,7 +111,7 @@ def stale_days(
         few = _at_most(connection, "positions", budget.positions)
     inputs = _Inputs()
     if few and stored:
-        inputs = _differing_inputs(database, calendar, stored, tables, budget)
+        inputs = _differing_inputs(snapshot or database.snapshot, calendar, stored, tables, budget)
     differing = inputs.kinds
     own = {day_of(number) for number in np.unique(closes.day)}
     # Days whose windows were not compared are told by the closes that changed in them.
@@ -177,7 +184,7 @@ class _Inputs:
 
 
 def _differing_inputs(
-    database: Database,
+    make: Callable[[], Snapshot],
     calendar: TradingCalendar,
     stored: Mapping[date, Mapping[str, str]],
     tables: set[str],
@@ -186,7 +193,7 @@ def _differing_inputs(
     """Positions, valuations and betas of the latest days against those that the days were computed from."""
     days = list(stored)[-budget.days :]
     with (
-        closing(database.snapshot()) as snapshot,
+        closing(make()) as snapshot,
         closing(snapshot.beside()) as beside,
         ThreadPoolExecutor(1) as reading,
     ):
