@@ -26,7 +26,7 @@ from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
-from refresh_assets.store.memory import share_one_heap
+from refresh_assets.store.memory import give_back_large_blocks, share_one_heap
 from refresh_assets.store.provision import check_ours, check_platform
 from refresh_assets.store.read import Named
 from refresh_assets.store.spill import Spill
@@ -261,7 +261,10 @@ def _read(
     prices = read_market.read_prices(snapshot, symbols, grid, previous[days[0]], window, without | factors.proxies())
     named = [*map(Named, unusable), *reader.named]
     everyone = reader.portfolios
-    return RunInputs(snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas)
+    inputs = RunInputs(snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas)
+    if not inputs.is_kept:
+        give_back_large_blocks()
+    return inputs
 
 
 def _without_betas(symbols: list[str], public: set[str], betas: list[Floats]) -> set[str]:
