@@ -155,7 +155,7 @@ def _verdict(one: PendingDay, facts: GateFacts, now: datetime, settings: GateSet
         return _Verdict.TIMED_OUT if now >= _deadline(one.day, settings) else _Verdict.WAITING
     if one.batch not in (None, COMPLETED):
         return _Verdict.RUNNING
-    if not one.has_prices and not (is_latest and one.coverage is not None and one.coverage.held):
+    if not one.has_prices and not (is_latest and (one.coverage is None or one.coverage.held)):
         return _Verdict.NO_PRICES
     if one.batch == COMPLETED and one.coverage is None:
         return _Verdict.UNKNOWN

@@ -5,7 +5,7 @@ Not here: how many are enough (automation/gate.py), how long either may be remem
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -15,7 +15,6 @@ import numpy.typing as npt
 import psycopg
 
 from refresh_assets.store.expected import JOINED_STARTS
-from refresh_assets.store.owned import OLDER, Writers
 from refresh_assets.store.read import DELETED, ENTRY, EXIT, LONGEST_SYMBOL, events_source
 from refresh_assets.store.scans import as_array, plan_for_scans
 
@@ -55,26 +54,22 @@ with held as (
 select array_agg(symbol)::text, array_agg(low - date '1970-01-01')::text, array_agg(high - date '1970-01-01')::text
 from span where {NAMED}
 """
-# On one day: each symbol, and a hash of one of those who hold it. `absent`: owners who do not exist on the day.
+# On one day. `absent`: owners who do not exist on it. `offset 0`: else the names would be looked at once a position.
+_ON_THE_DAY = f"""{_LISTED} and (entry_date is null or entry_date <= %(day)s)
+    and (exit_date is null or exit_date > %(day)s) and (deleted_at is null or {DELETED} > %(day)s)
+    and portfolio_id is not null and not portfolio_id = any(%(absent)s::uuid[])"""
 _HELD_ON = f"""
-with holding as (
-    select symbol, portfolio_id from positions
-    where {_LISTED} and quantity is distinct from 0 and (entry_date is null or entry_date <= %(day)s)
-        and (exit_date is null or exit_date > %(day)s) and (deleted_at is null or {DELETED} > %(day)s)
-        and {{chosen}}
-    union all
-    select symbol, portfolio_id from positions
-        join (select position_id from {{events}} e where trade_date > %(day)s group by position_id) sale
-        on positions.id = position_id
-    where {_LISTED} and quantity = 0 and (entry_date is null or entry_date <= %(day)s)
-        and (exit_date is null or exit_date > %(day)s) and (deleted_at is null or {DELETED} > %(day)s)
-        and {{chosen}}
-)
-select array_agg(symbol::text), array_agg(witness)
+select array_agg(symbol::text), array_agg(held)
 from (
-    select symbol, min(uuid_hash(portfolio_id)) as witness from holding
-    where portfolio_id is not null and not portfolio_id = any(%(absent)s::uuid[]) group by symbol
+    select symbol, bool_or(quantity is distinct from 0) as held from positions where {_ON_THE_DAY} group by symbol offset 0
 ) held where {NAMED}
+"""
+# What was sold down to 0, for the few symbols that nobody holds more of.
+_SOLD_LATER = f"""
+select array_agg(distinct symbol::text)
+from positions join (select position_id from {{events}} e where trade_date > %(day)s group by position_id) sale
+    on positions.id = position_id
+where quantity = 0 and {_ON_THE_DAY} and symbol = any(%(symbols)s)
 """
 _CLOSES_ON = """
 select array_agg(symbol::text) from market_data_cache where date = %s and close_price >= 0 and close_price < 'Infinity'
@@ -98,72 +93,39 @@ select d, coalesce(held.symbols, 0), coalesce(priced.symbols, 0) from unnest(%(d
 
 @dataclass(frozen=True)
 class HeldOn:
-    """Listed symbols held on one day, each with PostgreSQL's hash of one portfolio that holds it."""
+    """Listed symbols held on one day."""
 
-    witnesses: Mapping[str, int]
+    symbols: frozenset[str]
 
     def to_parts(self) -> list[bytes]:
-        hashes = np.fromiter(self.witnesses.values(), dtype=np.int32, count=len(self.witnesses))
-        return ["\0".join(self.witnesses).encode(), hashes.tobytes()]
+        return ["\0".join([str(len(self.symbols)), *self.symbols]).encode()]
 
     @classmethod
     def from_parts(cls, parts: list[bytes]) -> HeldOn:
-        names = parts[0].decode().split("\0") if parts[1] else []
-        return cls(dict(zip(names, np.frombuffer(parts[1], dtype=np.int32).tolist(), strict=True)))
+        return cls(frozenset(parts[0].decode().split("\0")[1:]))
 
 
-def held_on(
-    connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void], oldest: str | None = None
-) -> HeldOn:
+def held_on(connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void]) -> HeldOn:
     """Symbols of PUBLIC and OPTIONS positions held on a day.
 
     Args:
-        absent: owners of positions that do not exist on the day.
-        oldest: only what earlier transactions than this one wrote; None: everything."""
+        absent: owners of positions that do not exist on the day."""
     plan_for_scans(connection)
-    return _held_on(connection, day, absent, OLDER if oldest else "true", {"oldest": oldest})
-
-
-def held_since(
-    connection: psycopg.Connection[Any], day: date, before: HeldOn, writers: Writers, absent: npt.NDArray[np.void]
-) -> HeldOn:
-    """The same, from what earlier transactions wrote and the owners of whom something was written since.
-
-    A symbol is held still where its witness is none of them, or where one of them holds it now; the few others are asked
-    for. Two owners of one hash only mean that more is asked for."""
-    if not len(writers.ids):
-        return before
-    # As PostgreSQL plans by itself: for so few rows no process more is started.
-    asked = {"owners": as_array(writers.ids)}
-    theirs = _held_on(connection, day, absent, "portfolio_id = any(%(owners)s::uuid[])", asked).witnesses
-    hashes = set(writers.hashes.tolist())
-    sure = {symbol: witness for symbol, witness in before.witnesses.items() if witness not in hashes}
-    unsure = [symbol for symbol in before.witnesses if symbol not in sure and symbol not in theirs]
-    found = (
-        _held_on(connection, day, absent, "symbol = any(%(symbols)s)", {"symbols": unsure}) if unsure else HeldOn({})
-    )
-    return HeldOn({**theirs, **found.witnesses, **sure})
-
-
-def _held_on(
-    connection: psycopg.Connection[Any],
-    day: date,
-    absent: npt.NDArray[np.void],
-    chosen: str,
-    asked: Mapping[str, object] | None = None,
-) -> HeldOn:
-    # The few positions that were sold later are found by the index, if it is not taken for four times as dear as it is.
-    connection.execute("select set_config('random_page_cost', '1.1', true)")
-    query = _HELD_ON.format(events=events_source(connection), chosen=chosen)
-    asked = {"day": day, "absent": as_array(absent), **(asked or {})}
-    row = connection.execute(query, asked, binary=True, prepare=False).fetchone()
-    return HeldOn(dict(zip(row[0], row[1], strict=True)) if row and row[0] else {})
+    asked: dict[str, object] = {"day": day, "absent": as_array(absent)}
+    row = connection.execute(_HELD_ON, asked, binary=True, prepare=False).fetchone()
+    found = list(zip(row[0], row[1], strict=True)) if row and row[0] else []
+    held, unsure = {symbol for symbol, there in found if there}, [symbol for symbol, there in found if not there]
+    if unsure:
+        query = _SOLD_LATER.format(events=events_source(connection))
+        sold = connection.execute(query, {**asked, "symbols": unsure}, binary=True, prepare=False).fetchone()
+        held.update((sold[0] if sold else None) or ())
+    return HeldOn(frozenset(held))
 
 
 def closes_on(connection: psycopg.Connection[Any], held: HeldOn, day: date) -> tuple[int, int]:
     """How many symbols are held on a day, and how many of them have a usable close."""
     row = connection.execute(_CLOSES_ON, [day], binary=True).fetchone()
-    return len(held.witnesses), len(held.witnesses.keys() & set(row[0] or () if row else ()))
+    return len(held.symbols), len(held.symbols.intersection(row[0] or () if row else ()))
 
 
 @dataclass(frozen=True)
@@ -189,8 +151,6 @@ class Held:
 def held_symbols(connection: psycopg.Connection[Any], first: date, last: date) -> Held:
     """Symbols of PUBLIC and OPTIONS positions held on some day between two."""
     plan_for_scans(connection)
-    # The few positions that were sold later are found by the index, if it is not taken for four times as dear as it is.
-    connection.execute("select set_config('random_page_cost', '1.1', true)")
     query = _HELD.format(events=events_source(connection))
     row = connection.execute(query, {"first": first, "last": last}).fetchone()
     return Held(*(one or "{}" for one in row or [None] * 3))

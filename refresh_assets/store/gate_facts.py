@@ -7,7 +7,13 @@ from it (automation/gate.py), runs in flight (Dagster knows them, not the tables
 Whom a day should account for costs a scan of all positions. So what a look found is remembered (gate_memory.py), and holds
 as long as PostgreSQL's own counters (counters.py) say that nobody wrote to the tables that it was read from: of each side for
 itself, for every night writes to refresh_days, and the platform to positions at any time. Of positions only what was written
-since is read (holdings.py)."""
+since is read (holdings.py).
+
+One look reads positions once. Which symbols are held on a day that is due is a scan of its own, so a look that has read who
+holds what leaves it to the next one, which in turn leaves alone what was written in between: a due day is counted within two
+looks, also where somebody writes before each, and what is written is seen in the next look but one at the latest. After very
+many writes half of the owners are read in a look, and the answer is the next one's. Meanwhile a day's coverage is not known,
+and whom it should account for is as remembered."""
 
 from __future__ import annotations
 
@@ -27,7 +33,7 @@ from refresh_assets.store.counters import states_of
 from refresh_assets.store.coverage import closes_of, closes_on
 from refresh_assets.store.days import SYMBOL_BATCH
 from refresh_assets.store.expected import day_numbers, expected_portfolios, first_needed
-from refresh_assets.store.gate_memory import LONGEST_MEMORY, MOST_PENDING, joined
+from refresh_assets.store.gate_memory import ACCOUNTING, MOST_PENDING, STORED, joined, turn
 from refresh_assets.store.gate_memory import Coverage as Coverage
 from refresh_assets.store.gate_memory import Memory as Memory
 from refresh_assets.store.holdings import HOLDING_TABLES, Holdings
@@ -48,7 +54,7 @@ class PendingDay:
         error: the batch's own words, where it failed.
         completed_at: when the batch completed.
         has_prices: whether there is one close at least.
-        coverage: None where it was not looked at: the batch is not complete, or the day waits for its turn.
+        coverage: None where it was not looked at: the batch is not complete, or the next look counts.
     """
 
     day: date
@@ -106,13 +112,14 @@ def read_facts(
         start: the first trading day that counts.
         looked_at_once: of so many days the coverage is read at most; the others wait for the next look.
         in_flight, failed_runs: from Dagster; days in flight are not looked at further.
-        memory: what the last look gave back; None: everything is looked at."""
+        memory: what the last look gave back; this one may then leave something to the next. None: everything is looked at."""
     effective = calendar.effective_date(now)
     # The states are read first: what is written between them and the look is looked at once more, never missed.
     states = states_of(connection, (*HOLDING_TABLES, *STORED_TABLES, *CLOSE_TABLES))
     days = calendar.days(start, effective)
-    holdings = Holdings(connection, states, first_needed(calendar, days or [effective]))
-    memory = _accounted(connection, calendar, days, now, states, holdings, memory)
+    holdings = Holdings(connection, states, first_needed(calendar, days or [effective]), now, anew=memory is None)
+    at_once = memory is None or memory.uncounted
+    memory = _accounted(connection, calendar, days, now, states, holdings, memory or Memory())
     flying = frozenset(in_flight)
     rows = _batch_rows(connection, memory.pending)
     open_days = [day for day in memory.pending if day not in flying]
@@ -120,7 +127,7 @@ def read_facts(
     # The latest day is counted also where it has not one close: completed all the same, it is half-loaded, not skipped.
     counted = priced | {effective}
     wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in counted]
-    memory = _covered(connection, wanted, looked_at_once, states, holdings, memory)
+    memory = _covered(connection, wanted, looked_at_once, at_once, now, states, holdings, memory)
     pending = tuple(
         PendingDay(day, *rows.get(day, _NO_ROW), day in priced, memory.coverage.get(day)) for day in memory.pending
     )
@@ -153,22 +160,25 @@ def _accounted(
     now: datetime,
     states: Mapping[str, str],
     holdings: Holdings,
-    memory: Memory | None,
+    memory: Memory,
 ) -> Memory:
     """The memory, with the days that are pending now: as remembered, or looked at anew, on one side or on both."""
     asked = f"{CODE_VERSION} {days[0]}..{days[-1]} {len(days)}" if days else CODE_VERSION
-    accounting, stored = joined(states, HOLDING_TABLES, asked), joined(states, STORED_TABLES, asked)
-    if memory is None or abs(now - memory.at) >= LONGEST_MEMORY:
-        memory = replace(memory or Memory(now), at=now, accounting="", stored="", agreement=None)
+    if memory.asked != asked:
+        memory = replace(memory, asked=asked, accounting="", stored="", agreement=None)
+    accounting = joined(states, HOLDING_TABLES, turn(now, ACCOUNTING))
+    stored = joined(states, STORED_TABLES, turn(now, STORED))
     same_holdings = bool(accounting) and accounting == memory.accounting
+    if not same_holdings and memory.agreement is not None and (memory.uncounted or holdings.read_in_part()):
+        # This look reads enough without them: who holds what since is for the next.
+        accounting, same_holdings = memory.accounting, True
     same_stored = bool(stored) and stored == memory.stored
     if same_holdings and same_stored:
         return memory
     agreement = memory.agreement if same_holdings or same_stored else None
-    at = memory.at if agreement else now
 
     def expected() -> Sums:
-        found = expected_portfolios(connection, calendar, days, holdings.portfolios(at), holdings.owned(at))
+        found = expected_portfolios(connection, calendar, days, holdings.portfolios(), holdings.owned())
         return Sums(found.count > 0, np.where(found.count > 0, found.hashes.view(np.int64), 0))
 
     found = (
@@ -176,7 +186,6 @@ def _accounted(
     )
     return replace(
         memory,
-        at=at,
         accounting=accounting,
         pending=tuple(found.pending),
         stored=stored,
@@ -254,29 +263,41 @@ def _covered(
     connection: psycopg.Connection[Any],
     days: Sequence[date],
     looked_at_once: int,
+    at_once: bool,
+    now: datetime,
     states: Mapping[str, str],
     holdings: Holdings,
     memory: Memory,
 ) -> Memory:
-    """The memory, with the coverage of the days: what is still known, the latest day, and the oldest of the others."""
+    """The memory, with the coverage of the days: what is still known, the latest day, and the oldest of the others.
+
+    Args:
+        at_once: nothing is left to the next look."""
     if not days:
-        return replace(memory, coverage={})
-    state = joined(states, (*HOLDING_TABLES, *CLOSE_TABLES))
+        return replace(memory, coverage={}, uncounted=False)
+    state = joined(states, (*HOLDING_TABLES, *CLOSE_TABLES), turn(now, ACCOUNTING))
     known = memory.coverage if state and state == memory.closes else {}
     kept = {day: known[day] for day in days if day in known}
     unknown = [day for day in days if day not in kept]
     chosen = sorted({*unknown[: max(looked_at_once - 1, 0)], *unknown[-1:]})
-    counted = _counted(connection, chosen, holdings, memory.at) if chosen else {}
-    return replace(memory, closes=state, coverage={**kept, **counted})
+    counted = _counted(connection, chosen, holdings, at_once) if chosen else {}
+    return replace(
+        memory,
+        closes="" if holdings.nearly else state,
+        coverage={**kept, **(counted or {})},
+        uncounted=counted is None,
+    )
 
 
 def _counted(
-    connection: psycopg.Connection[Any], days: Sequence[date], holdings: Holdings, at: datetime
-) -> dict[date, Coverage]:
+    connection: psycopg.Connection[Any], days: Sequence[date], holdings: Holdings, at_once: bool
+) -> dict[date, Coverage] | None:
+    """None: left to the next look."""
     if len(days) == 1:
-        return {days[0]: Coverage(*closes_on(connection, holdings.held_on(days[0], at), days[0]))}
-    held = holdings.held_between(days[0], days[-1], at)
-    return {day: Coverage(*counts) for day, counts in closes_of(connection, held, days).items()}
+        held = holdings.held_on(days[0], at_once)
+        return None if held is None else {days[0]: Coverage(*closes_on(connection, held, days[0]))}
+    spans = holdings.held_between(days[0], days[-1], at_once)
+    return None if spans is None else {day: Coverage(*one) for day, one in closes_of(connection, spans, days).items()}
 
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:

@@ -7,14 +7,17 @@ is expected for it on which day (expected.py), which symbols are held (coverage.
 A scan that groups 200,000 positions by owner takes 35 ms, one that only asks each row which transaction wrote it 15. So the
 second is enough, as long as PostgreSQL gives us rows in its own form: every row written since carries a transaction that
 the earlier scan could not see. Their owners are read anew, all of their rows. What is gone leaves no row: then an owner of
-whom nothing was written has fewer, so there are fewer rows in all than the owners account for, and all is read again."""
+whom nothing was written has fewer, so there are fewer rows in all than the owners account for, and all is read again. The
+same holds where two halves of the owners were read one after the other: what was written in between carries a transaction
+that the first could not see, and a row that went from one half to the other is counted twice or not at all."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +35,7 @@ OWNER = np.dtype([("id", "V16"), ("since", ">i4"), ("earliest", ">i4"), ("rows",
 OTHER = np.dtype(
     [("owner", "V16"), ("id", "V16"), ("entry", ">i4"), ("exit", ">i4"), ("deleted", ">i4"), ("quantity", ">i4")]
 )
-_WRITER = np.dtype([("id", "V16"), ("hash", ">i4")])
+_WRITER = np.dtype("V16")
 
 # `since`: the first entry among the positions that are still held; `earliest`: among all. Two dates pass from one of
 # PostgreSQL's processes to another for little; the rows that ended do not, and most begin no earlier than what is held.
@@ -58,7 +61,7 @@ where (exit_date is not null or deleted_at is not null or quantity = 0) and (exi
 # The earliest transaction that the scan might not see yet: what is written later carries it, or a later one. Without any
 # open, all that it saw is of earlier ones.
 _ALL = f"""
-select ({_OWNERS.format(positions="positions", rows="count(*)")}), pg_snapshot_xmin(pg_current_snapshot())::xid::text,
+select ({_OWNERS.format(positions="{positions}", rows="count(*)")}), pg_snapshot_xmin(pg_current_snapshot())::xid::text,
     pg_snapshot_xmin(pg_current_snapshot()) = pg_snapshot_xmax(pg_current_snapshot())
 """
 _OTHERS_OF = _OTHERS.format(positions="positions") + " and portfolio_id = any(%(owners)s::uuid[])"
@@ -79,10 +82,12 @@ with written as materialized (
 ), owner as materialized (
     select distinct id from written cross join unnest(owners) id where id is not null limit {MOST_OWNERS + 1}
 )
-select rows, (select string_agg(uuid_send(id) || int4send(uuid_hash(id)), '') from owner),
-    ({_OWNERS.format(positions=_THEIRS, rows="count(*)")}), ({_OTHERS.format(positions=_THEIRS)})
+select rows, (select string_agg(uuid_send(id), '') from owner),
+    ({_OWNERS.format(positions=_THEIRS, rows="count(*)")}), ({_OTHERS.format(positions=_THEIRS)}),
+    age(%(oldest)s::xid)
 from written
 """
+_OLDEST_BASE = 10**9  # transactions: at 2^31 the numbers come round
 
 
 @dataclass(frozen=True)
@@ -104,38 +109,31 @@ class Base:
 
     Attributes:
         owned: of the others only those of earlier transactions than `oldest`.
-        name: of this scan and no other.
         oldest: the earliest transaction that may have written what the scan did not see.
         counter: rows ever written to the table when the scan began.
         whole: whether nothing that the scan saw is of `oldest` or later, so that `owned` is what positions said then.
     """
 
     owned: Owned
-    name: str
     oldest: str
     counter: int
     whole: bool
 
     def to_parts(self) -> list[bytes]:
-        words = f"{self.name} {self.oldest} {self.counter} {int(self.whole)}"
+        words = f"{self.oldest} {self.counter} {int(self.whole)}"
         return [words.encode(), self.owned.owners.tobytes(), self.owned.others.tobytes()]
+
+    def joined(self, later: Base) -> Base:
+        """With other owners, who were read later."""
+        one, other = self.owned, later.owned
+        both = Owned(np.concatenate([one.owners, other.owners]), np.concatenate([one.others, other.others]))
+        return Base(both, self.oldest, self.counter, self.whole and later.whole)
 
     @classmethod
     def from_parts(cls, parts: list[bytes]) -> Base:
-        name, oldest, counter, whole = parts[0].decode().split(" ")
+        oldest, counter, whole = parts[0].decode().split(" ")
         found = Owned(rows_of(parts[1], OWNER), rows_of(parts[2], OTHER))
-        return cls(found, name, oldest, int(counter), whole == "1")
-
-
-@dataclass(frozen=True)
-class Writers:
-    """Owners of rows written since a scan: their ids, ascending, and PostgreSQL's own hash of each."""
-
-    ids: npt.NDArray[np.void]
-    hashes: npt.NDArray[np.int32]
-
-
-NOBODY = Writers(np.zeros(0, dtype="V16"), np.zeros(0, dtype=np.int32))
+        return cls(found, oldest, int(counter), whole == "1")
 
 
 def read_owned(connection: psycopg.Connection[Any], first: date) -> Owned:
@@ -148,18 +146,26 @@ def read_owned(connection: psycopg.Connection[Any], first: date) -> Owned:
     return Owned(owners, sent(connection, _OTHERS_OF, {"first": first, "owners": _of_more(owners)}, OTHER))
 
 
-def read_base(connection: psycopg.Connection[Any], first: date, counter: int) -> Base:
+class Part(StrEnum):
+    """Which owners are read."""
+
+    ALL = "positions"
+    FIRST_HALF = f"positions where portfolio_id < '{UUID(int=1 << 127)}'"
+    SECOND_HALF = f"positions where portfolio_id >= '{UUID(int=1 << 127)}'"
+
+
+def read_base(connection: psycopg.Connection[Any], first: date, counter: int, part: Part = Part.ALL) -> Base:
     """The same, to be built on: for a table in PostgreSQL's own form.
 
     What ended is read a moment later than the owners. A row that came in between, and is gone at the next look, would leave
     no trace: so such rows are left to written_since."""
     plan_for_scans(connection)
-    row = connection.execute(_ALL, binary=True).fetchone()
+    row = connection.execute(_ALL.format(positions=part), binary=True).fetchone()
     assert row is not None
     owners = rows_of(row[0], OWNER)
     asked = {"first": first, "owners": _of_more(owners), "oldest": row[1]}
     others = sent(connection, f"{_OTHERS_OF} and {OLDER}", asked, OTHER)
-    return Base(Owned(owners, others), uuid4().hex, row[1], counter, row[2])
+    return Base(Owned(owners, others), row[1], counter, row[2])
 
 
 def _of_more(owners: npt.NDArray[Any]) -> str:
@@ -167,8 +173,9 @@ def _of_more(owners: npt.NDArray[Any]) -> str:
     return as_array(owners["id"][owners["earliest"] < owners["since"]])
 
 
-def written_since(connection: psycopg.Connection[Any], base: Base, first: date) -> tuple[Owned, Writers] | None:
-    """What positions say now, and whose were written since the base; None where all has to be read again."""
+def written_since(connection: psycopg.Connection[Any], base: Base, first: date) -> tuple[Owned, int] | None:
+    """What positions say now, and of how many owners something was written since the base; None where all has to be read
+    again."""
     # Two processes that share so little work take as long as one.
     connection.execute(
         "select set_config('jit', 'off', true), set_config('max_parallel_workers_per_gather', '0', true)"
@@ -176,17 +183,16 @@ def written_since(connection: psycopg.Connection[Any], base: Base, first: date) 
     row = connection.execute(_WRITTEN, {"oldest": base.oldest, "first": first}, binary=True).fetchone()
     connection.execute("set local max_parallel_workers_per_gather to default")
     assert row is not None
-    rows, writers = row[0], _sorted(rows_of(row[1], _WRITER))
-    theirs = rows_of(row[2], OWNER)
+    rows, writers, theirs = row[0], np.sort(rows_of(row[1], _WRITER).view("S16")).view("V16"), rows_of(row[2], OWNER)
     owners = base.owned.owners
-    kept = ~places_of(owners["id"], writers["id"])[1]
-    if len(writers) > MOST_OWNERS or rows != int(owners["rows"][kept].sum()) + int(theirs["rows"].sum()):
+    kept = ~places_of(owners["id"], writers)[1]
+    if (
+        row[4] > _OLDEST_BASE
+        or len(writers) > MOST_OWNERS
+        or rows != int(owners["rows"][kept].sum()) + int(theirs["rows"].sum())
+    ):
         return None
     others = base.owned.others
-    others = others[~places_of(others["owner"], writers["id"])[1]]
+    others = others[~places_of(others["owner"], writers)[1]]
     found = Owned(np.concatenate([owners[kept], theirs]), np.concatenate([others, rows_of(row[3], OTHER)]))
-    return found, Writers(writers["id"], writers["hash"].astype(np.int32))
-
-
-def _sorted(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return rows[np.argsort(np.ascontiguousarray(rows["id"]).view("S16"), kind="stable")]
+    return found, len(writers)

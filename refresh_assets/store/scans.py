@@ -25,11 +25,13 @@ _MILLENNIUM = day_number(date(2000, 1, 1))  # PostgreSQL counts from there
 def plan_for_scans(connection: psycopg.Connection[Any]) -> None:
     """Let the transaction's plans use what makes one short scan of a large table quick.
 
-    Compiling (jit) costs more than such a scan, the planner's price of a parallel worker is that of 1,000 pages, and it
-    takes the state of an aggregate for 8 kB a group where most groups have none."""
+    Compiling (jit) costs more than such a scan, the planner's price of a parallel worker is that of 1,000 pages, it takes
+    the state of an aggregate for 8 kB a group where most groups have none, and a look-up by an index for four times as dear as
+    it is."""
     connection.execute(
         "select set_config('jit', 'off', true), set_config('parallel_setup_cost', '0', true),"
-        " set_config('parallel_tuple_cost', '0', true), set_config('hash_mem_multiplier', '1000', true)"
+        " set_config('parallel_tuple_cost', '0', true), set_config('hash_mem_multiplier', '1000', true),"
+        " set_config('random_page_cost', '1.1', true)"
     )
 
 
@@ -60,5 +62,25 @@ def places_of(wanted: npt.NDArray[np.void], ids: npt.NDArray[np.void]) -> tuple[
     if not len(ids):
         return np.zeros(len(wanted), dtype=np.int64), np.zeros(len(wanted), dtype=bool)
     of, among = wanted.view("S16"), ids.view("S16")
-    row = np.minimum(np.searchsorted(among, of), len(among) - 1)
+    row = np.minimum(_searched(of, among), len(among) - 1)
     return row, among[row] == of
+
+
+def _searched(of: npt.NDArray[np.bytes_], among: npt.NDArray[np.bytes_]) -> Rows:
+    """Where ids would stand among ascending ones: by their first halves as numbers, in order, which takes a third of the time,
+    where those tell all apart."""
+    heads = _heads(among)
+    if len(of) < _FEW or not (heads[1:] > heads[:-1]).all():
+        return np.searchsorted(among, of)
+    wanted = _heads(of)
+    order = np.argsort(wanted)
+    row = np.empty(len(of), dtype=np.int64)
+    row[order] = np.searchsorted(heads, wanted[order])
+    return row
+
+
+_FEW = 1000
+
+
+def _heads(ids: npt.NDArray[np.bytes_]) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(ids).view(">u8")[::2].astype(np.uint64)

@@ -121,6 +121,12 @@ WAITS = [
         "22:00",
         "closes are counted at the next look: 2026-11-19",
     ),
+    (
+        "nor is the latest day called one without closes before it was counted",
+        facts(done(has_prices=False, coverage=None)),
+        "22:31",
+        "closes are counted at the next look: 2026-11-20",
+    ),
 ]
 
 

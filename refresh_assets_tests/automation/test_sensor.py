@@ -23,6 +23,7 @@ from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.errors import SchemaError
 from refresh_assets.settings import load
+from refresh_assets.store import gate_memory
 from refresh_assets.store.database import Database
 from refresh_assets.store.gate_facts import Coverage, FailedRuns, read_facts
 
@@ -133,7 +134,8 @@ def test_a_late_batch_heals_the_night_the_same_night(demo_database: Database, in
 
     batch(demo_database, FIRST)
     late = seen(instance, at("23:10", FIRST), waiting.cursor)
-    assert runs_of(late) == ["2020-02-18"]
+    assert reason(late) == "closes are counted at the next look: 2020-02-18"  # for it has looked at all positions
+    assert runs_of(seen(instance, at("23:10:30", FIRST), late.cursor)) == ["2020-02-18"]
 
 
 def test_a_failed_batch_is_alerted_at_once_with_its_own_words(
@@ -304,9 +306,30 @@ def test_the_memory_of_a_look_is_used_until_somebody_writes(instance: dg.Dagster
     figures["memory"]["pending"] = [["2020-02-19", "2020-02-19"]]
 
     assert runs_of(sensor_look(settings, instance, at("21:31"), json.dumps(figures))) == ["2020-02-19"]
-    assert runs_of(sensor_look(settings, instance, at("21:46"), json.dumps(figures))) == ["2020-02-18..2020-02-21"]
+    anew = sensor_look(settings, instance, at("21:46"), json.dumps(figures))
+    assert runs_of(sensor_look(settings, instance, at("21:46:30"), anew.cursor)) == ["2020-02-18..2020-02-21"]
     figures["memory"]["accounting"] = "the tables were written to"
-    assert runs_of(sensor_look(settings, instance, at("21:31"), json.dumps(figures))) == ["2020-02-18..2020-02-21"]
+    anew = sensor_look(settings, instance, at("21:31"), json.dumps(figures))
+    assert runs_of(sensor_look(settings, instance, at("21:31:30"), anew.cursor)) == ["2020-02-18..2020-02-21"]
+
+
+def test_a_night_that_is_due_starts_within_two_looks_though_positions_are_written_before_each(
+    four_days: Database, instance: dg.DagsterInstance
+) -> None:
+    """The first look says that it has not counted the closes; the next does, in whatever process."""
+    cursor = seen(instance, at("21:00")).cursor
+    for clock, words in (
+        ("21:30:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
+        ("21:30:30", None),
+        ("21:31:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
+        ("21:31:30", None),
+    ):
+        execute(four_days, "update positions set last_price = last_price + 1")
+        gate_memory.KEPT.clear()
+        result = seen(instance, at(clock), cursor)
+        cursor = result.cursor
+        assert reason(result) == words
+        assert runs_of(result) == ([] if words else ["2020-02-18..2020-02-21"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 
 import pytest
 
@@ -24,6 +24,7 @@ from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, event, execute, i
 FIRST = date(2026, 3, 10)
 DAYS = CALENDAR.days(FIRST, DAY)
 EVENING = datetime.combine(DAY, time(21, 40), NEW_YORK)
+INTERVAL = timedelta(seconds=30)
 
 
 @pytest.fixture
@@ -34,10 +35,18 @@ def world(database: Database) -> Database:
     return database
 
 
-def look(database: Database, memory: Memory | None = None) -> tuple[GateFacts, Memory]:
+def look(
+    database: Database, memory: Memory | None = None, now: datetime = EVENING, start: date = FIRST
+) -> tuple[GateFacts, Memory]:
     """One look in the evening of DAY."""
     with database.connect() as connection:
-        return read_facts(connection, CALENDAR, FIRST, EVENING, 250, memory=memory)
+        return read_facts(connection, CALENDAR, start, now, 250, memory=memory)
+
+
+def looks(database: Database, memory: Memory) -> tuple[GateFacts, Memory]:
+    """One look, and where it leaves something to the next one, that one: with the memory as the sensor's cursor gives it."""
+    facts, memory = look(database, kept(memory))
+    return look(database, kept(memory)) if memory.uncounted else (facts, memory)
 
 
 def pending(facts: GateFacts) -> list[date]:
@@ -121,26 +130,50 @@ def test_after_a_write_that_concerns_nobody_nobody_asks_again_what_is_stored(
     execute(world, "update positions set market_value = 1")
     with monkeypatch.context() as patch:
         refuse(patch, "_stored")
-        facts, memory = look(world, kept(memory))
+        facts, memory = looks(world, memory)
     assert pending(facts) == DAYS[2:]
     insert(world, "portfolios", portfolio(9))
-    assert pending(look(world, kept(memory))[0]) == DAYS[2:]
+    assert pending(looks(world, memory)[0]) == DAYS[2:]
     owner = execute(world, "select id, portfolio_id from positions order by id limit 1")[0]
     execute(world, "update positions set portfolio_id = %s where id = %s", portfolio(9)["id"], owner[0])
-    assert pending(look(world, kept(memory))[0]) == DAYS == pending(look(world)[0])
+    assert pending(looks(world, memory)[0]) == DAYS == pending(look(world)[0])
     execute(world, "update positions set portfolio_id = %s where id = %s", owner[1], owner[0])
-    assert pending(look(world, kept(memory))[0]) == DAYS[2:]
+    assert pending(looks(world, memory)[0]) == DAYS[2:]
     execute(world, "delete from positions")
-    assert pending(look(world, kept(memory))[0]) == [] == pending(look(world)[0])
+    assert pending(looks(world, memory)[0]) == [] == pending(look(world)[0])
 
 
-def test_everything_is_looked_at_now_and_then(world: Database) -> None:
-    """Whatever the counters say: they are lost in a crash."""
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "delete from positions where symbol <> 'AAA'",
+        "update positions set symbol = 'NEW', exit_date = null",
+        "update portfolios set deleted_at = '2026-03-11'",
+        "delete from position_realized_events",
+        "delete from refresh_days where calculation_date = '2026-03-10'",
+    ],
+)
+def test_what_no_counter_tells_of_is_seen_within_a_quarter_of_an_hour(world: Database, statement: str) -> None:
+    """Counters are lost in a crash, and a session may switch them off; by looks that follow each other as the sensor's."""
+    insert(world, "positions", position(98, 1, "SOLD OUT", quantity=0))
+    insert(world, "position_realized_events", event(98, 98, date(2026, 3, 16), 10))
+    run(world, *DAYS[:2])
     _, memory = look(world)
-    old = replace(memory, at=memory.at - LONGEST_MEMORY, pending=(BEFORE,))
-    facts, memory = look(world, old)
-    assert pending(facts) == DAYS
-    assert memory.at == EVENING
+    before = states(world)
+    execute(world, f"set track_counts to off; {statement}")
+    assert states(world) == before
+    now, looked = EVENING, []
+    while now < EVENING + LONGEST_MEMORY + 2 * INTERVAL:
+        now += INTERVAL
+        facts, memory = look(world, kept(memory), now)
+        looked.append(facts.pending)
+    assert looked[-1] == look(world)[0].pending != looked[0]
+
+
+def states(database: Database) -> dict[str, str]:
+    """Of all tables that a look reads whom the days should account for, and do, from."""
+    with database.connect() as connection:
+        return states_of(connection, (*holdings.HOLDING_TABLES, *gate_facts.STORED_TABLES))
 
 
 def test_a_cursor_of_an_earlier_version_is_read(world: Database) -> None:
@@ -175,15 +208,66 @@ def test_closes_that_arrive_are_counted_without_asking_again_who_holds_what(
     worlds.load_closes(world, [{"symbol": "AAA", "date": DAY, "close_price": 5}])
     with monkeypatch.context() as patch:
         refuse(patch, "expected_portfolios")
-        for name in ("held_symbols", "held_on", "held_since"):
+        for name in ("held_symbols", "held_on"):
             patch.setattr(holdings, name, None)
         facts, memory = look(world, kept(memory))
     assert facts.pending[-1].coverage == Coverage(before.held, before.priced + 1)
     insert(world, "positions", position(99, 1, "NEW"))
-    facts, memory = look(world, kept(memory))
+    facts, memory = looks(world, memory)
     assert facts.pending[-1].coverage == Coverage(before.held + 1, before.priced + 1)
     gate_memory.KEPT.clear()
     assert look(world)[0].pending == facts.pending
+
+
+@pytest.mark.parametrize("through", ["world", "viewed"])
+@pytest.mark.parametrize("start", [FIRST, DAY], ids=["many days", "one day"])
+def test_a_day_that_is_due_is_counted_within_two_looks_though_positions_are_written_before_each(
+    through: str, start: date, request: pytest.FixtureRequest
+) -> None:
+    """Of the first look the days are known and how much is there is not; the second says it, and what was written is in the
+    third at the latest."""
+    database: Database = request.getfixturevalue(through)
+    facts, memory = look(database, start=start)
+    days = CALENDAR.days(start, DAY)
+    counted = []
+    for number in range(6):
+        execute(database, f"update public.positions set last_price = {number}")
+        facts, memory = look(database, kept(memory), EVENING + number * INTERVAL, start)
+        assert pending(facts) == days
+        counted.append(facts.pending[-1].coverage)
+    assert counted == [None, look(database, start=start)[0].pending[-1].coverage] * 3
+    insert(database, "positions", position(99, 1, "NEW"))
+    for _ in range(3):
+        facts, memory = look(database, kept(memory), start=start)
+    assert facts == look(database, start=start)[0]
+
+
+def test_what_a_look_left_to_the_next_is_in_the_cursor(world: Database) -> None:
+    """Another process takes that look."""
+    _, memory = look(world, start=DAY)
+    execute(world, "update positions set last_price = 1")
+    _, memory = look(world, memory, start=DAY)
+    assert memory.uncounted
+    assert kept(memory) == memory
+    gate_memory.KEPT.clear()
+    facts, memory = look(world, kept(memory), start=DAY)
+    assert facts == look(world, start=DAY)[0]
+    assert not memory.uncounted
+
+
+def test_many_writes_are_seen_in_the_second_look(world: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first has read half of the owners; what the night stored meanwhile it sees all the same."""
+    run(world, *DAYS[:2])
+    _, memory = look(world)
+    monkeypatch.setattr(holdings, "MOST_WRITTEN", 1)
+    run(world, DAYS[2])
+    execute(world, "delete from positions where symbol = 'AAA'; update positions set exit_date = '2026-03-10'")
+    facts, memory = look(world, kept(memory))
+    assert pending(facts) == DAYS[3:]
+    while memory.uncounted:
+        facts, memory = look(world, kept(memory))
+    facts, memory = look(world, kept(memory))
+    assert pending(facts) == pending(look(world)[0]) != DAYS[3:]
 
 
 VIEWS = [

@@ -6,8 +6,9 @@ expected for it (test_expected.py), what the gate's look makes of it (test_gate_
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime, time
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -20,6 +21,7 @@ from refresh_assets.store.counters import plain_table, states_of
 from refresh_assets.store.coverage import held_symbols
 from refresh_assets.store.database import Database
 from refresh_assets.store.expected import expected_portfolios, first_needed
+from refresh_assets.store.gate_memory import LONGEST_MEMORY
 from refresh_assets.store.holdings import HOLDING_TABLES, Holdings
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import CALENDAR, DAY, event, execute, insert, portfolio, position, uid
@@ -30,12 +32,19 @@ FIRST = first_needed(CALENDAR, DAYS)
 Found = tuple[list[int], list[int], set[str]]
 
 
-def found(database: Database) -> Found:
+def now_of(connection: psycopg.Connection, instant: datetime = AT) -> Holdings:
+    """What is held at a look."""
+    return Holdings(connection, states_of(connection, HOLDING_TABLES), FIRST, instant)
+
+
+def found(database: Database, instant: datetime = AT) -> Found:
     """Numbers and hashes of the portfolios expected on DAYS, symbols held on DAY: from what is kept and was written since."""
     with database.connect() as connection:
-        now = Holdings(connection, states_of(connection, HOLDING_TABLES), FIRST)
-        expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(AT), now.owned(AT))
-        return expected.count.tolist(), expected.hashes.tolist(), set(now.held_on(DAY, AT).witnesses)
+        now = now_of(connection, instant)
+        expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(), now.owned())
+        held = now.held_on(DAY)
+        assert held is not None
+        return expected.count.tolist(), expected.hashes.tolist(), set(held.symbols)
 
 
 def read_anew(database: Database) -> Found:
@@ -53,13 +62,13 @@ def read_anew(database: Database) -> Found:
 
 @contextmanager
 def nothing_read_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Meanwhile a scan that groups all positions fails."""
+    """Meanwhile a scan that groups all positions by owner fails."""
 
     def fail(*_: object) -> None:
         raise AssertionError("was read again")
 
     with monkeypatch.context() as patch:
-        for name in ("read_owned", "read_base", "held_on", "read_portfolios"):
+        for name in ("read_owned", "read_base", "read_portfolios"):
             patch.setattr(holdings, name, fail)
         yield
 
@@ -78,6 +87,11 @@ OWNERS = st.sampled_from([0, 1, 2, 77])  # the last is no portfolio's
 SYMBOLS = st.sampled_from(["A", "B", "C", " ", None])
 
 
+def owner(number: int) -> UUID:
+    """Every second one is of the half that is read later."""
+    return UUID(int=uid("portfolio", number).int + (number % 2 << 127))
+
+
 @st.composite
 def writes(draw: st.DrawFn) -> tuple[str, list[object]]:
     """One statement on positions."""
@@ -85,7 +99,7 @@ def writes(draw: st.DrawFn) -> tuple[str, list[object]]:
     one = uid("position", draw(NUMBERS))
     column, value = draw(
         st.one_of(
-            st.tuples(st.just("portfolio_id"), st.none() | OWNERS.map(lambda number: uid("portfolio", number))),
+            st.tuples(st.just("portfolio_id"), st.none() | OWNERS.map(owner)),
             st.tuples(st.just("symbol"), SYMBOLS),
             st.tuples(st.just("quantity"), st.sampled_from([0, 5, None])),
             st.tuples(st.just("investment_class"), st.sampled_from(["PUBLIC", "PRIVATE"])),
@@ -101,6 +115,7 @@ def writes(draw: st.DrawFn) -> tuple[str, list[object]]:
         return f"delete from positions{where}", [one]
     if column == "new":
         row = position(draw(NUMBERS), value, draw(SYMBOLS), entry_date=draw(DATES), exit_date=draw(DATES))
+        row["portfolio_id"] = owner(value)
         names = ", ".join(row)
         return (
             f"insert into positions ({names}) values ({', '.join(['%s'] * len(row))}) on conflict do nothing",
@@ -120,28 +135,42 @@ def _noon(day: date | None) -> datetime | None:
     return None if day is None else datetime.combine(day, time(12), NEW_YORK)
 
 
+@contextmanager
+def few_are_many() -> Iterator[None]:
+    """Meanwhile every write is so many that all is read again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(holdings, "MOST_WRITTEN", 0)
+        yield
+
+
+def read_in_part(database: Database) -> bool:
+    """A look after many writes: whether it left the rest to the next one."""
+    with few_are_many(), database.connect() as connection:
+        return now_of(connection).read_in_part()
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(writes(), st.booleans(), st.booleans()), min_size=1, max_size=6))
+@given(st.lists(st.tuples(writes(), st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=6))
 def test_after_any_writes_it_is_what_reading_all_would_give(
-    database: Database, script: list[tuple[tuple[str, list[object]], bool, bool]]
+    database: Database, script: list[tuple[tuple[str, list[object]], bool, bool, bool]]
 ) -> None:
     """Rows that come, go, move to another owner, change; looked at by the same process or a new one, after each or some."""
     execute(database, "truncate portfolios, positions, position_realized_events, refresh_gate_memory")
     gate_memory.KEPT.clear()
-    insert(database, "portfolios", *(portfolio(number) for number in range(3)))
-    insert(
-        database,
-        "positions",
-        *(position(n, n % 3, "ABCD"[n % 4], 0 if n == 5 else 10, exit_date=DAY if n == 4 else None) for n in range(6)),
-    )
+    insert(database, "portfolios", *({**portfolio(number), "id": owner(number)} for number in range(3)))
+    rows = [position(n, n % 3, "ABCD"[n % 4], 0 if n == 5 else 10, exit_date=DAY if n == 4 else None) for n in range(6)]
+    insert(database, "positions", *({**row, "portfolio_id": owner(n % 3)} for n, row in enumerate(rows)))
     insert(database, "position_realized_events", event(1, 5, date(2026, 3, 16), 10), event(2, 3, date(2026, 3, 11), 10))
     found(database)
-    for (statement, values), looked_at, in_a_new_process in script:
+    for (statement, values), looked_at, in_a_new_process, in_part in script:
         execute(database, statement, *values)
         if in_a_new_process:
             gate_memory.KEPT.clear()
+        if in_part:
+            read_in_part(database)
         if looked_at:
-            assert found(database) == read_anew(database), statement
+            with few_are_many() if in_part else nullcontext():
+                assert found(database) == read_anew(database), statement
     assert found(database) == read_anew(database)
 
 
@@ -251,6 +280,38 @@ def test_after_many_writes_all_is_read_and_kept_anew(
     with nothing_read_as_a_whole(monkeypatch):
         now = found(world)
     assert now == read_anew(world)
+
+
+@pytest.mark.parametrize("between", [None, "delete from positions where portfolio_id = %s", "update positions set"
+                                     " portfolio_id = null where portfolio_id = %s"])  # fmt: skip
+def test_what_many_writes_ask_for_is_read_in_two_looks(
+    world: Database, monkeypatch: pytest.MonkeyPatch, between: str | None
+) -> None:
+    """Half of the owners in each; where somebody writes in between, all of them in the second."""
+    monkeypatch.setattr(holdings, "MOST_WRITTEN", 1)
+    ids = [f"{head}0000000-0000-4000-8000-000000000000" for head in "17fc"]
+    for number, one in enumerate(ids):
+        insert(world, "portfolios", {**portfolio(number), "id": one})
+        insert(world, "positions", {**position(50 + number, 1, "BOTH"), "portfolio_id": one})
+    found(world)
+    execute(world, "update positions set exit_date = '2026-03-12', symbol = 'SOLD' where symbol = 'BOTH'")
+    assert read_in_part(world)
+    if between:
+        execute(world, between, ids[0])
+    gate_memory.KEPT.clear()
+    assert not read_in_part(world)
+    assert found(world) == read_anew(world)
+    execute(world, "update positions set exit_date = null where portfolio_id = %s", ids[3])
+    assert found(world) == read_anew(world)
+
+
+def test_a_writer_that_no_counter_tells_of_is_seen_when_it_is_the_turn(world: Database) -> None:
+    """A session may switch them off. Who was seen so is still seen when somebody else has written."""
+    before = found(world)
+    execute(world, "set track_counts to off; update positions set exit_date = '2026-03-12', symbol = 'ZZZ'")
+    assert found(world, AT + LONGEST_MEMORY) == read_anew(world) != before
+    execute(world, "update positions set exit_date = null where id = %s", uid("position", 11))
+    assert found(world, AT + LONGEST_MEMORY) == read_anew(world)
 
 
 def test_through_views_all_is_read_after_a_write(world: Database) -> None:
