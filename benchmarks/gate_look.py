@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import perf_counter
 
@@ -37,6 +37,7 @@ CALENDAR = TradingCalendar()
 DAY = date(2026, 3, 13)
 NOW = datetime.combine(DAY, time(21, 40), NEW_YORK)
 LOOKED_AT_ONCE = 250
+QUARTER = gate_memory.LONGEST_MEMORY
 BASELINE = "SELECT count(deleted_at) FROM positions"
 # Half of the portfolios and of the positions begin anywhere in the past, the same on every machine.
 PLACE = "(('x' || substr(id::text, 1, 7))::bit(28)::int %% %(calendar_days)s)"
@@ -55,15 +56,23 @@ VIEWS = ("portfolios", "positions", "position_realized_events", "market_data_cac
 @dataclass(frozen=True)
 class Case:
     """What is written before each look, `views`: read through views, `due`: the latest day is not computed yet, `anew`: by a
-    process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor, `forgotten`: nothing is
-    kept of earlier looks, as every 15 minutes."""
+    process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor, `quarter`: looks of a
+    quarter of an hour, in which everything is looked at, `forgotten`: nothing is kept of earlier looks."""
 
     name: str
     write: str = ""
     views: bool = False
     due: bool = False
     anew: bool = False
+    quarter: bool = False
     forgotten: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Seconds of SQL of the looks that one answer took."""
+
+    looks: tuple[float, ...]
 
 
 ONE_POSITION = """UPDATE positions SET exit_price = coalesce(exit_price, 0) + 1 WHERE id = (
@@ -89,8 +98,10 @@ CASES = (
     Case("the day is due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=True),
     Case("the same, a new process", f"{ONE_CLOSE}; {ONE_POSITION}", due=True, anew=True),
     Case("the same, on views", f"{ONE_CLOSE}; {ONE_POSITION}", due=True, views=True),
-    Case("everything is looked at", forgotten=True),
-    Case("everything is looked at, the day is due", due=True, forgotten=True),
+    Case("everything is looked at, in 15 minutes", quarter=True),
+    Case("everything is looked at, in 15 minutes, a new process", quarter=True, anew=True),
+    Case("the same, the day is due", due=True, quarter=True, anew=True),
+    Case("the first look of all", forgotten=True),
     # The last: it doubles the table.
     Case("every market value was written", ALL_MARKET_VALUES),
 )
@@ -106,10 +117,14 @@ def main() -> int:
             with console.status("building the platform and its past"):
                 facts = build(url, options)
             baseline = [scan(url) for _ in range(options.looks)]
-            measured = {case.name: [1e3 * one for one in looks(url, case, options)] for case in CASES}
-    console.print(table(facts, options, measured, [1e3 * one for one in baseline]))
+            measured = {case.name: answers(url, case, options) for case in CASES}
+    console.print(table(facts, options, measured, baseline))
     if options.json:
-        figures = {"machine": facts, "baseline_ms": [1e3 * one for one in baseline], "looks_ms": measured}
+        figures = {
+            "machine": facts,
+            "baseline_ms": [1e3 * one for one in baseline],
+            "looks_ms": {name: [[1e3 * one for one in answer.looks] for answer in of] for name, of in measured.items()},
+        }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
 
@@ -168,8 +183,8 @@ def scan(url: str) -> float:
         return perf_counter() - begin
 
 
-def looks(url: str, case: Case, options: argparse.Namespace) -> list[float]:
-    """Seconds of SQL of some looks of one kind, each after the write that belongs to it."""
+def answers(url: str, case: Case, options: argparse.Namespace) -> list[Answer]:
+    """Some answers of one kind, each after the write that belongs to it."""
     # The schema that is named first is looked into first: that of the views hides the tables behind them.
     database = Database(url, "through_views", "public") if case.views else Database(url)
     with psycopg.connect(url) as connection:
@@ -178,33 +193,44 @@ def looks(url: str, case: Case, options: argparse.Namespace) -> list[float]:
                 "CREATE TABLE held_back AS SELECT * FROM refresh_days WHERE calculation_date = %s", [DAY]
             )
             connection.execute("DELETE FROM refresh_days WHERE calculation_date = %s", [DAY])
-    start = CALENDAR.nth_before(DAY, options.days)
-    _, memory = _look(database, start, None, case)
-    seconds = []
+    start, now = CALENDAR.nth_before(DAY, options.days), NOW
+    _, memory = _look(database, start, now, None, case)
+    found = []
     for _ in range(options.looks):
-        if case.write:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute(case.write.encode())
-                connection.execute("SELECT pg_stat_force_next_flush()")  # the look must see the counters
-        if case.anew or case.forgotten:
-            gate_memory.KEPT.clear()
-        if case.forgotten:
-            with psycopg.connect(url, autocommit=True) as connection:
-                connection.execute("TRUNCATE refresh_gate_memory")
-        kept = None if case.forgotten else Memory.from_json(memory.to_json(CALENDAR), CALENDAR)
-        took, memory = _look(database, start, kept, case)
-        seconds.append(took)
+        taken: list[float] = []
+        for wait in [QUARTER / 3] * 3 if case.quarter else [timedelta(0)]:
+            now += wait
+            _write(url, case)
+            seconds, memory = _look(database, start, now, None if case.forgotten else memory, case)
+            taken.append(seconds)
+            # What the look left to the next one.
+            while memory != (settled := _look(database, start, now, memory, case))[1]:
+                taken.append(settled[0])
+                memory = settled[1]
+        found.append(Answer(tuple(taken)))
     with psycopg.connect(url) as connection:
         if case.due:
             connection.execute("INSERT INTO refresh_days SELECT * FROM held_back")
             connection.execute("DROP TABLE held_back")
-    return seconds
+    return found
 
 
-def _look(database: Database, start: date, memory: Memory | None, case: Case) -> tuple[float, Memory]:
+def _write(url: str, case: Case) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        if case.write:
+            connection.execute(case.write.encode())
+            connection.execute("SELECT pg_stat_force_next_flush()")  # the look must see the counters
+        if case.forgotten:
+            connection.execute("TRUNCATE refresh_gate_memory")
+
+
+def _look(database: Database, start: date, now: datetime, memory: Memory | None, case: Case) -> tuple[float, Memory]:
+    if case.anew or case.forgotten:
+        gate_memory.KEPT.clear()
+    kept = Memory.from_json(memory.to_json(CALENDAR), CALENDAR) if memory else None
     with database.connect() as connection:
         begin = perf_counter()
-        facts, memory = read_facts(connection, CALENDAR, start, NOW, LOOKED_AT_ONCE, memory=memory)
+        facts, memory = read_facts(connection, CALENDAR, start, now, LOOKED_AT_ONCE, memory=kept)
         seconds = perf_counter() - begin
     found = [one.day for one in facts.pending]
     if found != ([DAY] if case.due else []):
@@ -215,22 +241,31 @@ def _look(database: Database, start: date, memory: Memory | None, case: Case) ->
 def table(
     facts: dict[str, machine.Fact],
     options: argparse.Namespace,
-    measured: dict[str, list[float]],
+    measured: dict[str, list[Answer]],
     baseline: Sequence[float],
 ) -> Table:
-    """Milliseconds, least and median, and the median as so many scans of positions."""
+    """Milliseconds of the slowest look of each answer, least and median, the median as so many scans of positions, and how many
+    looks an answer took."""
     title = (
-        f"the gate's look: {options.portfolios:,} portfolios of {options.positions} positions, {options.days:,} past days;"
-        f" ms of SQL, {options.looks} looks of each kind; {facts['cores']} cores, PostgreSQL {facts['postgres_server_version']}"
+        f"the gate's look: {options.portfolios:,} portfolios of {options.positions} positions, {options.days:,} past days; ms"
+        f" of SQL of the slowest look of an answer, {options.looks} answers of each kind; {facts['cores']} cores, PostgreSQL"
+        f" {facts['postgres_server_version']}"
     )
     made = Table(title=title, title_justify="left")
-    for heading in ("before the look", "least", "median", "scans"):
+    for heading in ("before the look", "least", "median", "scans", "looks"):
         made.add_column(heading, justify="left" if heading == "before the look" else "right")
     once = statistics.median(baseline)
-    rows = {"one scan of positions": list(baseline), **measured}
-    for name, taken in rows.items():
+    rows = {"one scan of positions": [Answer((one,)) for one in baseline], **measured}
+    for name, answers_of in rows.items():
+        taken = [1e3 * max(one.looks) for one in answers_of]
         middle = statistics.median(taken)
-        made.add_row(name, f"{min(taken):.1f}", f"{middle:.1f}", f"{middle / once:.1f}")
+        made.add_row(
+            name,
+            f"{min(taken):.1f}",
+            f"{middle:.1f}",
+            f"{middle / 1e3 / once:.1f}",
+            str(max(len(one.looks) for one in answers_of)),
+        )
     return made
 
 
