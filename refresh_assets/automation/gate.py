@@ -130,6 +130,8 @@ def decide(facts: GateFacts, now: datetime, settings: GateSettings) -> Decision:
         )
     if not verdicts:
         words.append(f"nothing is due: every portfolio is accounted for up to {facts.effective}")
+    if facts.unread:
+        words.append("what was written to positions since the last look is read at the next")
     latest = verdicts.get(facts.effective)
     aborted = (
         facts.night is None and now >= night_begins(facts.effective) and _is_given_up(latest, facts, now, settings)

@@ -85,6 +85,7 @@ class GateFacts:
         raised: (kind, day) of the alerts that were raised.
         in_flight: days that an unfinished run covers.
         failed_runs: by day.
+        unread: whether what was written to positions since the last look is for the next one.
     """
 
     effective: date
@@ -94,6 +95,7 @@ class GateFacts:
     raised: frozenset[tuple[str, date]] = frozenset()
     in_flight: frozenset[date] = frozenset()
     failed_runs: Mapping[date, FailedRuns] = field(default_factory=dict)
+    unread: bool = False
 
 
 def read_facts(
@@ -142,6 +144,7 @@ def read_facts(
         raised=_raised(connection, memory.pending),
         in_flight=flying,
         failed_runs=failed_runs or {},
+        unread=memory.accounting != _holding_state(states, now),
     )
     return facts, memory
 
@@ -166,7 +169,7 @@ def _accounted(
     asked = f"{CODE_VERSION} {days[0]}..{days[-1]} {len(days)}" if days else CODE_VERSION
     if memory.asked != asked:
         memory = replace(memory, asked=asked, accounting="", stored="", agreement=None)
-    accounting = joined(states, HOLDING_TABLES, turn(now, ACCOUNTING))
+    accounting = _holding_state(states, now)
     stored = joined(states, STORED_TABLES, turn(now, STORED))
     same_holdings = bool(accounting) and accounting == memory.accounting
     if not same_holdings and memory.agreement is not None and (memory.uncounted or holdings.read_in_part()):
@@ -191,6 +194,10 @@ def _accounted(
         stored=stored,
         agreement=found if len(found.pending) <= MOST_PENDING else None,
     )
+
+
+def _holding_state(states: Mapping[str, str], now: datetime) -> str:
+    return joined(states, HOLDING_TABLES, turn(now, ACCOUNTING))
 
 
 def _agreed(

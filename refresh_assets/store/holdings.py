@@ -33,7 +33,10 @@ class Holdings:
     """Portfolios and their positions at one look.
 
     What is kept of positions is compared with every row of theirs whenever somebody wrote, or it is the accounting's turn, so
-    it is never too old; all else is read again when it is its turn."""
+    it is never too old; all else is read again when it is its turn.
+
+    Attributes:
+        nearly: whether symbols held were read without the owners that were written last, and must be read once more."""
 
     def __init__(
         self,

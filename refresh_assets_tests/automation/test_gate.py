@@ -241,6 +241,17 @@ def test_a_person_is_woken_once_and_the_gate_keeps_looking(
     assert decide(completed, max(at(clock), at("21:30")), SETTINGS) == Decision(runs=((FRIDAY,),))
 
 
+def test_what_was_written_to_positions_and_is_not_read_yet_is_said() -> None:
+    """Nothing is due but for that."""
+    assert decide(facts(), at("22:00"), SETTINGS).skip_reason == (
+        "nothing is due: every portfolio is accounted for up to 2026-11-20"
+    )
+    assert decide(replace(facts(), unread=True), at("22:00"), SETTINGS).skip_reason == (
+        "nothing is due: every portfolio is accounted for up to 2026-11-20; what was written to positions since the last look"
+        " is read at the next"
+    )
+
+
 def test_not_one_close_on_a_completed_night_is_a_half_loaded_night() -> None:
     """It is held and alerted while it is the latest day; afterwards it is a day without a price."""
     empty = done(has_prices=False, coverage=Coverage(412, 0))

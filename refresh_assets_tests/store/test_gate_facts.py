@@ -264,10 +264,12 @@ def test_many_writes_are_seen_in_the_second_look(world: Database, monkeypatch: p
     execute(world, "delete from positions where symbol = 'AAA'; update positions set exit_date = '2026-03-10'")
     facts, memory = look(world, kept(memory))
     assert pending(facts) == DAYS[3:]
+    assert facts.unread
     while memory.uncounted:
         facts, memory = look(world, kept(memory))
     facts, memory = look(world, kept(memory))
     assert pending(facts) == pending(look(world)[0]) != DAYS[3:]
+    assert not facts.unread
 
 
 VIEWS = [
