@@ -261,7 +261,9 @@ def _read(
     prices = read_market.read_prices(snapshot, symbols, grid, previous[days[0]], window, without | factors.proxies())
     named = [*map(Named, unusable), *reader.named]
     everyone = reader.portfolios
-    inputs = RunInputs(snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas)
+    inputs = RunInputs(
+        snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas
+    )
     if not inputs.is_kept:
         give_back_large_blocks()
     return inputs
