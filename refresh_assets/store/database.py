@@ -70,7 +70,7 @@ class Database:
     @contextmanager
     def snapshot_later(self) -> Iterator[Callable[[], Snapshot]]:
         """Connect at once, beside what the block does: that takes 60 ms, mostly of waiting. Gives what makes the snapshot,
-        of the moment at which it is called."""
+        of the moment at which it is called, once."""
         _import_columns()  # here: two threads that import at once wait for each other
         taken: list[Snapshot] = []
         with ThreadPoolExecutor(1) as connecting:

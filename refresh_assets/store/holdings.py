@@ -101,9 +101,7 @@ class Holdings:
         found = None if self._anew else look_up(self._connection, "held", state, HeldOn)
         if found is not None:
             return found
-        if self._is_read and not at_once:
-            if self._owned is not None:
-                keep(self._connection, "absent", f"{day}", self._absent(day, state))
+        if self._is_read and self._owned is None and not at_once:
             return None
         absent = self._known_absent(day, state, at_once) or self._absent(day, state)
         if self._is_read and not at_once:
