@@ -65,7 +65,7 @@ MEANING: dict[ExceptionCode, str] = {
     ExceptionCode.BAD_EVENT: "a realized event is unreadable, undated, of a wrong sign or price, or before the entry: left out",
     ExceptionCode.BAD_DATES: "exit_date lies before entry_date (never held), or a portfolio has no date to exist from",
     ExceptionCode.UNKNOWN_CLASS: "investment_class is not PUBLIC, OPTIONS or PRIVATE: the position is left out",
-    ExceptionCode.NO_SYMBOL: "PUBLIC or OPTIONS without a symbol, or one of more than 200 characters: the position is left out",
+    ExceptionCode.NO_SYMBOL: "PUBLIC or OPTIONS whose symbol is null, empty, too long or has U+001F: the position is left out",
     ExceptionCode.ORPHAN_POSITION: "portfolio_id names no portfolio: the position belongs to nobody",
     ExceptionCode.DUPLICATE_ROW: "two rows of positions or portfolios have one id: only one is used",
     ExceptionCode.NO_BETA: "no beta on the day and too few returns to compute one inline: coverage is below 1",

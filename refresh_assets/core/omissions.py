@@ -34,7 +34,11 @@ class Omission:
 FIELD_FAULT_MEND = {
     Code.UNKNOWN_CLASS: ("investment_class", "is not PUBLIC, OPTIONS or PRIVATE", "correct it in positions"),
     Code.BAD_QUANTITY: ("quantity", "is null, not finite or absurdly large", "correct it in positions"),
-    Code.NO_SYMBOL: ("symbol", "is null, empty or of more than 200 characters", "correct it in positions"),
+    Code.NO_SYMBOL: (
+        "symbol",
+        "is null, empty, of more than 200 characters or has a separator (U+001F) in it",
+        "correct it in positions",
+    ),
     Code.BAD_ENTRY_PRICE: ("entry_price", "is negative, not finite or absurdly large", "correct it in positions"),
     Code.OPTION_EXPIRED: ("symbol", "says that the option expired before the day", "close it in positions"),
     Code.BAD_PRICE: (

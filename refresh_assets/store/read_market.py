@@ -17,15 +17,21 @@ from refresh_assets.core.market import Betas, Factor, Factors, Prices
 from refresh_assets.core.money import Exact
 from refresh_assets.core.omissions import Omission
 from refresh_assets.errors import ExceptionCode
+from refresh_assets.store import packed
 from refresh_assets.store.arrow import LARGEST, decimals, floats, index_in
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.database import Snapshot, value
-from refresh_assets.store.read import LONGEST_SYMBOL, day_number
+from refresh_assets.store.packed import Text, number
+from refresh_assets.store.read import LONGEST_SYMBOL, SYMBOL, day_number
 
 LONGEST_WINDOW = 3660  # calendar days of returns behind a beta: ten years
+BETA_COLUMNS = {"symbol": Text(SYMBOL), "beta": number("beta_value")}
 LARGEST_BETA = 10**6  # beyond it a stored beta is a mistake to be named; inline ones are capped at 5
-# Few symbols are found by the index on (symbol, date), which an array makes the planner take; many by that on the date.
-FEW, MANY = "= any(array(select jsonb_array_elements_text({0})))", "in (select jsonb_array_elements_text({0}))"
+SLICE_DAYS = 128
+"""Days of closes that are read at once: those of a long range never stand in memory as text."""
+NO_CLOSES = pa.table(
+    {"symbol": pa.array([], pa.string()), "date": pa.array([], pa.date32()), "close": pa.array([], pa.string())}
+)
 
 
 def read_factors(snapshot: Snapshot) -> tuple[Factors, list[Omission]]:
@@ -105,12 +111,15 @@ def read_symbols_without_betas(
 def read_betas(snapshot: Snapshot, symbols: Sequence[str], factors: Factors, day: date) -> tuple[Betas, list[Omission]]:
     """Betas that the symbol batch stored for the day; ours of an earlier run ('inline') are not read, but made anew."""
     snapshot.set(day=day)
-    rows = snapshot.fetch(
+    rows = packed.fetch(
+        snapshot,
+        BETA_COLUMNS,
         f"""
-        select symbol, factor_id, beta_value::text as beta from symbol_factor_exposures
+        from symbol_factor_exposures
         where calculation_date = {value("day", "date")} and calculation_method is distinct from 'inline'
         and factor_id in (select id from factor_definitions where is_active) and beta_value is not null
-        """
+        """,
+        by={"factor_id": "factor_id"},
     )
     return _betas(rows, symbols, factors, day)
 
@@ -120,13 +129,16 @@ def read_betas_of_days(
 ) -> dict[date, Betas]:
     """The same of several days by one query, for who wants no word of those that cannot be used."""
     snapshot.set(days=json.dumps([day.isoformat() for day in days]))
-    rows = snapshot.fetch(
+    rows = packed.fetch(
+        snapshot,
+        BETA_COLUMNS,
         f"""
-        select calculation_date as day, symbol, factor_id, beta_value::text as beta from symbol_factor_exposures
+        from symbol_factor_exposures
         where calculation_date in (select jsonb_array_elements_text({value("days", "jsonb")})::date)
         and calculation_method is distinct from 'inline'
         and factor_id in (select id from factor_definitions where is_active) and beta_value is not null
-        """
+        """,
+        by={"day": "calculation_date", "factor_id": "factor_id"},
     )
     numbers = day_numbers(rows["day"])
     order = np.argsort(numbers, kind="stable")
@@ -175,35 +187,55 @@ def read_prices(
         long: those that need every day: factor proxies, and symbols whose betas are to be computed.
     """
     known, numbers = pa.array(symbols, pa.string()), np.array([day_number(day) for day in days], dtype=np.int32)
-    snapshot.set(begin=days[0], window=window, exact=exact_from, last=days[-1])
     snapshot.set(symbols=json.dumps(list(symbols)), long=json.dumps(sorted(long)))
+    listed = _listed(snapshot, window, days[-1])
     close = np.full((len(days), len(symbols)), np.nan)
     seen = np.zeros(close.shape, dtype=np.int8)
-    parts = (("symbols", "window", "<="), ("long", "begin", "<"))
-    for chosen, begin, upto in parts:
-        end = value("last", "date") if upto == "<=" else value("window", "date")
-        member = FEW if chosen == "long" and len(long) * 10 < len(symbols) else MANY
-        rows = snapshot.fetch(
-            f"""
-            select symbol, date, close_price::text as close from market_data_cache
-            where date >= {value(begin, "date")} and date {upto} {end}
-            and symbol {member.format(value(chosen, "jsonb"))} and close_price is not null
-            """
-        )
-        row, code = _places(rows, numbers, known)
-        # A close of a Saturday, say, has no row.
-        row, code, values = row[row >= 0], code[row >= 0], floats(rows["close"])[row >= 0]
-        close[row, code] = np.where((values >= 0) & (values <= float(LARGEST)), values, np.nan)
-        np.add.at(seen, (row, code), 1)
+    exact: list[pa.Table] = []
+    for chosen, size, some in (
+        ("symbols", len(symbols), [day for day in days if day >= window]),
+        ("long", len(long), [day for day in days if day < window]),
+    ):
+        for begin in range(0, len(some), SLICE_DAYS) if size else ():
+            rows = _closes(snapshot, chosen, _member(size, listed), some[begin : begin + SLICE_DAYS])
+            row, code = _places(rows, numbers, known)
+            exact.append(rows.filter(pa.array((row >= 0) & (numbers[row] >= day_number(exact_from)))))
+            # A close of a Saturday, say, has no row.
+            row, code, values = row[row >= 0], code[row >= 0], floats(rows["close"])[row >= 0]
+            close[row, code] = np.where((values >= 0) & (values <= float(LARGEST)), values, np.nan)
+            np.add.at(seen, (row, code), 1)
     close[seen > 1] = np.nan
-    rows = snapshot.fetch(
+    of_exact = pa.concat_tables(exact) if exact else NO_CLOSES
+    return Prices(numbers, symbols, close, _exact_closes(of_exact, numbers, known, day_number(exact_from)))
+
+
+def _listed(snapshot: Snapshot, first: date, last: date) -> int:
+    """How many symbols have closes, by the first and the last day."""
+    snapshot.set(first=first, until=last)
+    days = f"{value('first', 'date')}, {value('until', 'date')}"
+    rows = snapshot.fetch(f"select count(*) as closes from market_data_cache where date in ({days}) group by date")
+    return max(rows["closes"].to_pylist(), default=0)
+
+
+def _member(chosen: int, listed: int) -> str:
+    """How so many symbols are found among those listed. A few by the index on (symbol, date), which an array makes the
+    planner take. Others by the index on the date: where they are most, leaving the rest out takes longer than to read it."""
+    if chosen * 10 < listed:
+        return "and symbol = any(array(select jsonb_array_elements_text({0})))"
+    return "" if chosen * 2 >= listed else "and symbol in (select jsonb_array_elements_text({0}))"
+
+
+def _closes(snapshot: Snapshot, chosen: str, member: str, days: Sequence[date]) -> pa.Table:
+    snapshot.set(first=days[0], until=days[-1])
+    return packed.fetch(
+        snapshot,
+        {"symbol": Text(SYMBOL), "close": number("close_price")},
         f"""
-        select symbol, date, close_price from market_data_cache
-        where date >= {value("exact", "date")} and date <= {value("last", "date")}
-        and symbol in (select jsonb_array_elements_text({value("symbols", "jsonb")}))
-        """
+        from market_data_cache where date >= {value("first", "date")} and date <= {value("until", "date")}
+        {member.format(value(chosen, "jsonb"))} and close_price is not null
+        """,
+        by={"date": "date"},
     )
-    return Prices(numbers, symbols, close, _exact_closes(rows, numbers, known, day_number(exact_from)))
 
 
 def _places(rows: pa.Table, numbers: Days, known: pa.Array) -> tuple[Rows, Rows]:
@@ -216,7 +248,7 @@ def _places(rows: pa.Table, numbers: Days, known: pa.Array) -> tuple[Rows, Rows]
 
 def _exact_closes(rows: pa.Table, numbers: Days, known: pa.Array, first: int) -> dict[int, Decimals]:
     row, code = _places(rows, numbers, known)
-    closes = decimals(rows["close_price"], negative_is_bad=True)
+    closes = decimals(rows["close"], negative_is_bad=True)
     exact: dict[int, Decimals] = {}
     for place in np.flatnonzero(numbers >= first):
         chosen = np.flatnonzero(row == place)

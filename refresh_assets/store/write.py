@@ -75,13 +75,15 @@ def written_day(
     leaves what stood there before."""
     with database.connect(autocommit=True) as connection:
         partition = ensure_partition(connection, table, day)
-    with database.connect() as connection, connection.transaction():
-        opened(connection)
-        # The claim: a second writer of this day and table waits here, and a writer that dies gives it up.
-        connection.execute("select pg_advisory_xact_lock(hashtext(%s), %s)", [f"refresh {table}", day_number(day)])
-        writer = DayWriter(connection, day, table, partition, run_id, missing_only)
-        with writer.copying:  # breaks off a COPY that an error left open: the rollback would wait for its end for ever
-            yield writer
+        with connection.transaction():
+            opened(connection)
+            # The claim: a second writer of this day and table waits here, and a writer that dies gives it up.
+            connection.execute("select pg_advisory_xact_lock(hashtext(%s), %s)", [f"refresh {table}", day_number(day)])
+            writer = DayWriter(connection, day, table, partition, run_id, missing_only)
+            with (
+                writer.copying
+            ):  # breaks off a COPY that an error left open: the rollback would wait for its end for ever
+                yield writer
 
 
 class DayWriter:

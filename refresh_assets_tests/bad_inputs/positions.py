@@ -20,7 +20,7 @@ SOLD: Row = {"exit_date": DAY}
 QUANTITY = "quantity is null, not finite or absurdly large. Mend: correct it in positions"
 ENTRY = "entry_price is negative, not finite or absurdly large. Mend: correct it in positions"
 CLASS = "investment_class is not PUBLIC, OPTIONS or PRIVATE. Mend: correct it in positions"
-SYMBOL = "symbol is null, empty or of more than 200 characters. Mend: correct it in positions"
+SYMBOL = "symbol is null, empty, of more than 200 characters or has a separator (U+001F) in it. Mend: correct it in positions"
 NO_PRICE = "close_price is missing for the day. Mend: have the symbol batch load it"
 SALE = "price of a sale of the day is missing or cannot be read. Mend: enter it with the sale"
 EVENT = "quantity_closed of a realized event is null, not finite or absurdly large. Mend: correct the event"
@@ -59,6 +59,7 @@ POSITIONS = [
     BadRow("class: singular", "unknown_class", CLASS, {"investment_class": "OPTION"}, symbol=None, unpriced=1),
     BadRow("symbol: 10,000 characters", "no_symbol", SYMBOL, {"symbol": LONG}, symbol=None, unpriced=1),
     BadRow("symbol: 201 characters", "no_symbol", SYMBOL, {"symbol": "S" * 201}, symbol=None, unpriced=1),
+    BadRow("symbol: a separator in it", "no_symbol", SYMBOL, {"symbol": "AA\x1fPL"}, symbol=None, unpriced=1),
     unpriced("200 characters", "S" * 200),
     unpriced("quotes and a statement", """O'Neil"; drop table positions; --"""),
     unpriced("unicode", "Ünïcødé\N{EM DASH}\N{CJK UNIFIED IDEOGRAPH-682A}"),
