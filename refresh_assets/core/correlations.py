@@ -1,7 +1,7 @@
 """Correlations of log returns inside each portfolio.
 
-Here: the universe of symbols, pairwise-complete Pearson correlations in batches of portfolios with as many symbols, and
-the figures made from them. Not here: log returns (market.py), values (valuation.py), p values (the view
+Here: the universe of symbols, batches of portfolios with as many symbols, and the figures made from their correlations. Not
+here: the correlations of pairs (pairwise.py), log returns (market.py), values (valuation.py), p values (the view
 pairwise_correlations).
 
 Portfolios are batched by their number of symbols, so a portfolio's arithmetic is the same whichever others are in the
@@ -18,19 +18,18 @@ import numpy.typing as npt
 
 from refresh_assets.core.book import PUBLIC, Book, Uuids
 from refresh_assets.core.market import Prices
-from refresh_assets.core.money import Bools, Floats, Ints
+from refresh_assets.core.money import Floats, Ints
 from refresh_assets.core.omissions import Omission, portfolio_omission
+from refresh_assets.core.pairwise import Series
 from refresh_assets.core.valuation import Valuation
 from refresh_assets.errors import ExceptionCode
 
 WINDOW_DAYS = 90  # calendar days
-MIN_COMMON_RETURNS = 30  # trading days
 CLUSTER_THRESHOLD = 0.7
-CONSTANT = 1e-9
-"""A series whose standard deviation is below this fraction of its size is constant: what is left of it is rounding."""
 NO_VARIANCE = 1e-12  # w'Rw of a perfect hedge: rounding, not a number of positions
 BATCH_VALUES = 100_000
-"""Returns gathered at once (0.8 MB): larger batches fall out of the cache; 2,000,000 take twice as long."""
+"""Returns gathered at once (0.8 MB): 2,000,000 fall out of the cache and take twice as long; from LARGE_BLOCK (store/memory.py)
+on, a large platform's night asks the system anew for each."""
 
 SUFFICIENT, LIMITED, INSUFFICIENT = "sufficient", "limited", "insufficient"
 
@@ -119,7 +118,7 @@ def correlations(book: Book, prices: Prices, valuation: Valuation, max_symbols: 
     """
     chosen = universe(book, valuation, max_symbols)
     returns = prices.log_returns(book.day, book.day - WINDOW_DAYS)
-    series = _Series.of(returns, np.unique(chosen.symbol))
+    series = Series.of(returns, np.unique(chosen.symbol))
     number = np.bincount(chosen.portfolio, minlength=book.size)
     begins = np.concatenate([[0], np.cumsum(number)[:-1]]) if book.size else number
     figures = np.full((4, book.size), np.nan)
@@ -135,38 +134,32 @@ def correlations(book: Book, prices: Prices, valuation: Valuation, max_symbols: 
         for begin in range(0, len(members), step):
             some = members[begin : begin + step]
             at = begins[some][:, None] + np.arange(size)
-            matrix, common = series.correlate(chosen.symbol[at])
-            values = np.abs(chosen.value[at])
+            pair, common = series.pairs(chosen.symbol[at], upper)
             slots = pair_begins[some][:, None] + np.arange(len(upper[0]))
-            pair = _pairs_of(matrix, upper)
-            rho[slots], points[slots] = pair, _pairs_of(common, upper)
-            figures[:, some], defined[some] = _figures(matrix, pair, values, upper)
+            rho[slots], points[slots] = pair.astype(np.float32), common
+            figures[:, some], defined[some] = _figures(pair, np.abs(chosen.value[at]), upper)
     return _result(book, chosen, number, pairs, rho, points, figures, defined)
 
 
-def _pairs_of(matrix: Floats, upper: tuple[Ints, Ints]) -> Floats:
-    """(B, k, k) -> (B, pairs), what stands above the diagonal."""
-    # take() gives rows that are contiguous, so their sums are the same bytes however many portfolios are in the batch.
-    return np.take(matrix.reshape(len(matrix), -1), upper[0] * matrix.shape[2] + upper[1], axis=1)
-
-
-def _figures(matrix: Floats, rho: Floats, value: Floats, upper: tuple[Ints, Ints]) -> tuple[Floats, Ints]:
-    """(B, k, k) correlations, their pairs, (B, k) |value| -> (4, B) overall, weighted, effective, concentration; (B,) pairs
-    defined."""
+def _figures(rho: Floats, value: Floats, upper: tuple[Ints, Ints]) -> tuple[Floats, Ints]:
+    """(B, pairs) correlations, (B, k) |value| -> (4, B) overall, weighted, effective, concentration; (B,) pairs defined."""
     known = ~np.isnan(rho)
     count, filled = known.sum(axis=1), np.where(known, rho, 0.0)
+    size = np.abs(filled)
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = value / value.sum(axis=1, keepdims=True)
         both = np.take(weight, upper[0], axis=1) * np.take(weight, upper[1], axis=1)
-        product = both * known
-        overall = np.abs(filled).sum(axis=1) / count
-        weighted = (product * filled).sum(axis=1) / product.sum(axis=1)
+        moved = (both * filled).sum(axis=1)
+        overall = size.sum(axis=1) / count
+        weighted = moved / (both * known).sum(axis=1)
         # w'Rw with ones on the diagonal and undefined pairs as 0.
-        variance = (weight**2).sum(axis=1) + 2.0 * (both * filled).sum(axis=1)
+        variance = (weight**2).sum(axis=1) + 2.0 * moved
         effective = 1.0 / np.where(variance > NO_VARIANCE, variance, np.nan)
         # A cluster of two or more is a connected component: every symbol with at least one neighbour is in one.
-        near = np.abs(matrix) >= CLUSTER_THRESHOLD
-        concentration = (weight * near.any(axis=2)).sum(axis=1)
+        portfolio, pair = np.divmod(np.flatnonzero(size >= CLUSTER_THRESHOLD), rho.shape[1])
+        clustered = np.zeros(value.shape, dtype=bool)
+        clustered[portfolio, upper[0][pair]] = clustered[portfolio, upper[1][pair]] = True
+        concentration = (weight * clustered).sum(axis=1)
     return np.stack([overall, weighted, effective, concentration]), count
 
 
@@ -207,79 +200,3 @@ def _result(
         excluded=(held - included)[has_row],
         omissions=skipped,
     )
-
-
-@dataclass(frozen=True)
-class _Series:
-    """The returns of the symbols that some portfolio holds.
-
-    Attributes:
-        row: (S,) row of a symbol code, -1 where no portfolio holds it.
-        centred: (H, T) returns less their own mean, 0 where missing.
-        present: (H, T) 1.0 where there is a return; `days` (H, T / 64) the same as bits.
-        unit: (H, T) centred, scaled to length 1; only of complete series that are not constant.
-        complete: (H,) no return is missing, and it is not constant.
-        scale: (H,) mean square of the returns themselves: what a variance is small against.
-    """
-
-    row: npt.NDArray[np.int64]
-    centred: Floats
-    present: Floats
-    days: npt.NDArray[np.uint64]
-    unit: Floats
-    complete: Bools
-    scale: Floats
-
-    @classmethod
-    def of(cls, returns: Floats, symbols: npt.NDArray[np.int32]) -> _Series:
-        row = np.full(returns.shape[1], -1, dtype=np.int64)
-        row[symbols] = np.arange(len(symbols))
-        series = np.ascontiguousarray(returns[:, symbols].T)
-        present = ~np.isnan(series)
-        filled = np.where(present, series, 0.0)
-        number = np.maximum(present.sum(axis=1), 1)
-        mean, scale = filled.sum(axis=1) / number, (filled**2).sum(axis=1) / number
-        centred = np.where(present, filled - mean[:, None], 0.0)
-        square = (centred**2).sum(axis=1)
-        varies = square / number > CONSTANT**2 * scale
-        complete = present.all(axis=1) & varies & (len(returns) >= MIN_COMMON_RETURNS)
-        length = np.where(complete, np.sqrt(square), 1.0)
-        bits = np.packbits(present, axis=1)
-        days = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
-        return cls(row, centred, present.astype(np.float64), days, centred / length[:, None], complete, scale)
-
-    def correlate(self, symbols: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
-        """(B, k) symbols -> (B, k, k) correlations, NaN where undefined (the diagonal too), and common days."""
-        rows = self.row[symbols]
-        size, days = symbols.shape[1], self.centred.shape[1]
-        dense = self.complete[rows].all(axis=1)
-        if not dense.any():
-            matrix, common = self._pairwise(rows)
-        else:
-            matrix = np.empty((len(rows), size, size))
-            common = np.full((len(rows), size, size), float(days))
-            unit = self.unit[rows[dense]]
-            matrix[dense] = unit @ unit.transpose(0, 2, 1)
-            if not dense.all():
-                matrix[~dense], common[~dense] = self._pairwise(rows[~dense])
-        diagonal = np.arange(size)
-        matrix[:, diagonal, diagonal] = np.nan
-        return np.clip(matrix, -1.0, 1.0), common
-
-    def _pairwise(self, rows: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Pearson over the days on which both have a return, undefined below 30 days or where one is constant."""
-        x, present, scale = self.centred[rows], self.present[rows], self.scale[rows]
-        turned = present.transpose(0, 2, 1)
-        # Counted by bits: the same whole numbers as present @ turned, in a third of the time.
-        bits = self.days[rows]
-        both = bits[:, :, None] & bits[:, None]
-        common = np.bitwise_count(both).sum(axis=3, dtype=np.float64)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            total = x @ turned  # sum of x_i over the days of both
-            square = (x**2) @ turned
-            covariance = x @ x.transpose(0, 2, 1) - total * total.transpose(0, 2, 1) / common
-            variance = square - total**2 / common
-            flat = variance / common <= CONSTANT**2 * scale[:, :, None]
-            matrix = covariance / np.sqrt(variance * variance.transpose(0, 2, 1))
-        undefined = (common < MIN_COMMON_RETURNS) | flat | flat.transpose(0, 2, 1)
-        return np.where(undefined, np.nan, matrix), common
