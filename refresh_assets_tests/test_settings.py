@@ -6,6 +6,8 @@ Here: the environment as a person sets it, whole texts of what is refused. Not h
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -277,6 +279,18 @@ def test_variables_of_opentelemetry_and_others_are_left_alone(monkeypatch: pytes
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317")
     monkeypatch.setenv("DATABASE_URL", "mysql://somebody/else")
     assert load() == Settings()
+
+
+@pytest.mark.parametrize("before", [None, "mine"])
+def test_the_search_for_pydantics_plugins_is_left_out_for_the_settings_alone(before: str | None) -> None:
+    """It is slow at each start; models of others, and processes that are started, find the environment as it was."""
+    code = (
+        "import os, refresh_assets.settings as s; from pydantic.plugin import _loader;"
+        "print(_loader._plugins, os.environ.get('PYDANTIC_DISABLE_PLUGINS'), s.load().max_heal_days)"
+    )
+    environment = dict(os.environ) if before is None else {**os.environ, "PYDANTIC_DISABLE_PLUGINS": before}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["None", str(before), "250"]
 
 
 def test_a_missing_database_is_named_with_its_mend() -> None:
