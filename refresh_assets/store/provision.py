@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
@@ -117,8 +117,7 @@ def check_ours(connection: psycopg.Connection[Any], database: Database) -> None:
 
 def head_revision() -> str:
     """The newest revision that this program knows; read from file names, as Alembic is slow to import."""
-    names = (entry.name for entry in resources.files("refresh_assets.store.migrations.versions").iterdir())
-    return max(name[1:5] for name in names if name.startswith("r") and name.endswith(".py"))
+    return max(file.name[1:5] for file in MIGRATIONS.glob("r*.py"))
 
 
 def _columns(connection: psycopg.Connection[Any], schema: str) -> dict[str, dict[str, str]]:
@@ -165,6 +164,7 @@ def _refuse_foreign_tables(connection: psycopg.Connection[Any], database: Databa
         )
 
 
+MIGRATIONS = Path(__file__).with_name("migrations") / "versions"
 OUR_VIEWS = ("pairwise_correlations", "stress_factor_impacts", "refresh_complete_days")
 
 
