@@ -119,9 +119,9 @@ def _alike(statuses: Sequence[DayStatus], days: Sequence[date]) -> list[list[Day
     by_day = {one.day: one for one in statuses}
     groups: list[list[DayStatus]] = []
     for stretch in stretches(list(by_day), days):
-        for day in stretch:
+        for place, day in enumerate(stretch):
             one = by_day[day]
-            same = groups and groups[-1][-1].day in stretch and _reason(groups[-1][-1]) == _reason(one)
+            same = place and _reason(groups[-1][-1]) == _reason(one)
             groups[-1].append(one) if same else groups.append([one])
     return groups
 
