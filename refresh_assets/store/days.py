@@ -179,9 +179,10 @@ def _tracked(connection: psycopg.Connection[Any], first: date, last: date) -> di
 
 
 def _days_with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
+    # As the text of one array: as a list each of thousands of days would be looked at by the driver first.
     rows = connection.execute(
         "select d from unnest(%s::date[]) d where exists (select from market_data_cache m where m.date = d)",
-        [list(days)],
+        [f"{{{','.join(map(str, days))}}}"],
     ).fetchall()
     return {row[0] for row in rows}
 
