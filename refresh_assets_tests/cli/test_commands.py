@@ -310,6 +310,18 @@ def test_status_loads_nothing_that_it_does_not_need(evening: Database, words: li
     assert str(DAYS[0]) in done.stdout
 
 
+def test_the_installed_status_leaves_with_what_it_printed(evening: Database) -> None:
+    """The process ends at once: output that waits in a buffer is written before, and the exit code is the command's."""
+    program = Path(sys.executable).with_name("refresh-assets")
+    environment = {**os.environ, "REFRESH_DATABASE_URL": evening.url, "REFRESH_START_DATE": str(DAYS[0])}
+    done = subprocess.run([program, "status", "--json"], capture_output=True, text=True, check=True, env=environment)
+    wrong = subprocess.run([program, "status", "--date", "never"], capture_output=True, text=True, env=environment)
+
+    assert "counts" in json.loads(done.stdout)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("refresh-assets: 'never' is not a date")
+
+
 def test_the_installed_command_is_this_one() -> None:
     """`refresh-assets --version` prints the package's version."""
     program = Path(sys.executable).with_name("refresh-assets")
