@@ -284,8 +284,8 @@ def _sales(ledger: Ledger, day: int, previous: int, allowed: Bools) -> Sales:
     partial = np.flatnonzero(during & (events.day <= rows.exit[events.position]))
     left = _quantity_as_of(ledger, np.minimum(rows.exit, np.int32(day)))
     closed = np.flatnonzero(allowed & (rows.exit > previous) & (rows.exit <= day) & (left.sign() != 0))
-    quantity = _stacked(events.quantity.exact.take(partial), left.take(closed))
-    price = _stacked(events.price.exact.take(partial), rows.exit_price.exact.take(closed))
+    quantity = events.quantity.exact.take(partial).followed_by(left.take(closed))
+    price = events.price.exact.take(partial).followed_by(rows.exit_price.exact.take(closed))
     state = np.concatenate([events.price.state[partial], rows.exit_price.state[closed]])
     position = np.concatenate([events.position[partial], closed])
     return Sales(position, quantity, Decimals(price, state))
@@ -301,12 +301,6 @@ def _bad_valuations(ledger: Ledger, day: int, previous: int) -> Rows:
     np.maximum.at(settled, dated.position[usable], dated.as_of[usable])
     bad = dated.position[(dated.as_of <= day) & ~dated.value.ok & (dated.as_of > settled[dated.position])]
     return np.concatenate([bad, np.flatnonzero((undated.kind == PRIVATE) & (undated.market_value.state == BAD))])
-
-
-def _stacked(first: Exact, second: Exact) -> Exact:
-    size = first.size + second.size
-    blank = Exact.zeros(size)
-    return blank.plus_at(np.arange(first.size), first).plus_at(np.arange(first.size, size), second)
 
 
 def _valuation_as_of(ledger: Ledger, keep: Rows, day: int) -> tuple[Decimals, Bools]:

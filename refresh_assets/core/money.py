@@ -92,6 +92,13 @@ class Exact:
         """The same numbers, 0 where not kept."""
         return Exact(self.limbs * keep, self.scale)
 
+    def followed_by(self, other: Exact) -> Exact:
+        """The numbers of this column, then those of the other."""
+        scale = max(self.scale, other.scale)
+        left, right = self.rescaled(scale).limbs, other.rescaled(scale).limbs
+        height = max(len(left), len(right))
+        return Exact(np.concatenate([_padded(left, height), _padded(right, height)], axis=1), scale)
+
     def sign(self) -> npt.NDArray[np.int8]:
         """(N,) -1, 0 or 1."""
         return np.where(self.limbs[-1] < 0, -1, self.limbs.any(axis=0)).astype(np.int8)

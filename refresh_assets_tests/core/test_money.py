@@ -159,6 +159,15 @@ def test_addition_and_sign_equal_those_of_decimal(rows: list[tuple[Decimal, Deci
     assert decimal_of(int(piled.to_integers()[0]), piled.scale) == whole
 
 
+@given(columns, columns)
+def test_one_column_after_another_holds_the_numbers_of_both(first: list[Decimal], second: list[Decimal]) -> None:
+    """followed_by keeps every number and its sign, whatever the scales and sizes, and their canonical form."""
+    both, whole = exact(first).followed_by(exact(second)), exact(first + second)
+    assert [decimal_of(int(n), both.scale) for n in both.to_integers()] == first + second
+    assert both.sign().tolist() == whole.sign().tolist()
+    assert all(np.array_equal(one, other) for one, other in zip(both.canonical(), whole.canonical(), strict=True))
+
+
 @given(columns)
 def test_the_float_of_a_number_is_within_an_ulp(column: list[Decimal]) -> None:
     """Analytics that need no cents get the number itself."""
