@@ -17,7 +17,7 @@ from refresh_assets.core.book import Book, Ledger
 from refresh_assets.core.money import Bools
 from refresh_assets.store.inputs import RunInputs
 from refresh_assets.store.read import day_number
-from refresh_assets.store.write import ADDED_UP, as_hex
+from refresh_assets.store.write import ADDED_UP
 
 KEPT_HASHES = 2
 """Days whose symbols' hashes are kept: that which is ended, and that which is begun meanwhile."""
@@ -55,7 +55,7 @@ class InputSums:
                     only = np.array([is_chosen(one.tobytes()) for one in ledger.portfolios.id], dtype=bool)
                 sums = self.of_chunk(day, chunk, ledger, only)
             total = {kind: digest.added(value, sums[kind]) for kind, value in total.items()}
-        return as_hex(total)
+        return digest.as_hex(total)
 
     def of_chunk(self, day: date, chunk: int, ledger: Ledger, only: Bools | None = None) -> dict[str, int]:
         """The same of one chunk, kept where it is whole: a large platform's is then not read once more for it."""

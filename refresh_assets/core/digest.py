@@ -10,7 +10,7 @@ Lea and Flood, OOPSLA 2014): it notices change, it does not resist an adversary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -70,6 +70,11 @@ def negated(sums: Sum) -> Sum:
     """What takes a sum off again when it is added."""
     mask = 2**64 - 1
     return (-sums & mask) | ((-(sums >> 64)) & mask) << 64
+
+
+def as_hex(sums: Mapping[str, Sum]) -> dict[str, str]:
+    """Sums as they are stored."""
+    return {kind: f"{value:032x}" for kind, value in sums.items()}
 
 
 def portfolio_hashes(ids: Uuids) -> Hashes:

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
@@ -34,8 +34,9 @@ from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.provision import check_platform
 from refresh_assets.store.read import day_number, day_of
 from refresh_assets.store.stale_prices import PriceChange, changed_closes, price_changes
-from refresh_assets.store.stale_snapshots import SnapshotChange, days_by_cause, made_again, snapshot_change
-from refresh_assets.store.write import as_hex
+
+if TYPE_CHECKING:
+    from refresh_assets.store.stale_snapshots import SnapshotChange
 
 PRICES, WINDOW, POSITIONS, VALUATIONS, BETAS = "prices", "window", "positions", "valuations", "betas"
 """Kinds of input. `window`: a close of an earlier day changed that the day's correlations and inline betas look back to."""
@@ -212,15 +213,32 @@ def _differing_inputs(
                 kinds[day] = differ
             if {POSITIONS, VALUATIONS}.intersection(differ):
                 causes[day] = _difference(sums, stored[day])
-        groups = days_by_cause(causes)
-        measured = groups[: min(budget.snapshots, _affordable(budget.valued, len(ledger.positions.id)))]
-        changes = [
-            snapshot_change(snapshot, some, [made_again(snapshot, calendar, ledger, symbols, some[-1])])
-            for some in measured
-        ]
+        changes, unmeasured = (
+            _snapshot_changes(snapshot, calendar, ledger, symbols, causes, budget) if causes else ([], 0)
+        )
     looked_at = {POSITIONS: len(days), VALUATIONS: len(days), BETAS: len(market.days)}
     looked_at[WINDOW] = len(market.days) if market.closes is not None else 0
-    return _Inputs(kinds, looked_at, changes, sum(map(len, groups[len(measured) :])))
+    return _Inputs(kinds, looked_at, changes, unmeasured)
+
+
+def _snapshot_changes(
+    snapshot: Snapshot,
+    calendar: TradingCalendar,
+    ledger: Ledger,
+    symbols: list[str],
+    causes: Mapping[date, Hashable],
+    budget: Budget,
+) -> tuple[Sequence[SnapshotChange], int]:
+    """Whose snapshots would change by each cause, as far as the budget goes, and the number of days beyond it."""
+    from refresh_assets.store.stale_snapshots import days_by_cause, made_again, snapshot_change  # most looks need none
+
+    groups = days_by_cause(causes)
+    measured = groups[: min(budget.snapshots, _affordable(budget.valued, len(ledger.positions.id)))]
+    changes = [
+        snapshot_change(snapshot, some, [made_again(snapshot, calendar, ledger, symbols, some[-1])])
+        for some in measured
+    ]
+    return changes, sum(map(len, groups[len(measured) :]))
 
 
 def _digests(
@@ -247,7 +265,7 @@ def _difference(sums: Mapping[str, digest.Sum], stored: Mapping[str, str]) -> Ha
 
 
 def _unlike(sums: Mapping[str, digest.Sum], stored: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(kind for kind, value in as_hex(sums).items() if value != stored.get(kind))
+    return tuple(kind for kind, value in digest.as_hex(sums).items() if value != stored.get(kind))
 
 
 @dataclass(frozen=True)

@@ -295,7 +295,7 @@ class StoredDay:
                 sums[kind] = digest.added(sums[kind], digest.negated(int(value, 16)))
         sums = {kind: digest.added(sums[kind], int(more[kind], 16)) for kind in ADDED_UP}
         whole = {kind: value for kind, value in self.inputs.items() if kind not in ADDED_UP and kind != "failed"}
-        return {**whole, **as_hex(sums)}, {**still_failed, **failed}
+        return {**whole, **digest.as_hex(sums)}, {**still_failed, **failed}
 
 
 def upsert_day(connection: psycopg.Connection[Any], row: Mapping[str, object]) -> None:
@@ -332,7 +332,3 @@ def skip_day(database: Database, day: date, run_id: str) -> None:
 def digest_of(inputs: Inputs) -> str:
     """One hash of all kinds of input."""
     return hashlib.sha256(json.dumps(dict(sorted(inputs.items()))).encode()).hexdigest()
-
-
-def as_hex(sums: Mapping[str, int]) -> dict[str, str]:
-    return {kind: f"{value:032x}" for kind, value in sums.items()}
