@@ -24,6 +24,8 @@ CONSTANT = 1e-9
 LOST = 1e-4
 """Where the common days hold less than this of a series' squares, taking off the rest leaves too few digits of them."""
 
+ONE_THREAD = 2**18
+"""Multiplications up to which OpenBLAS takes one thread (SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD of its build)."""
 MANY_INCOMPLETE, MANY_GAPS = 0.4, 2
 """Incomplete series, and gaps, by the size of a group: above one of them products of whole groups take less time."""
 
@@ -79,9 +81,7 @@ class Series:
         rows = self.row[symbols]
         size, days = rows.shape[1], self.unit.shape[1]
         unit = self.unit.take(rows, axis=0)
-        # Of one array with itself: with a product of two, quicker by 7 ms a night, what was stored of 100 symbols depended on
-        # how many threads BLAS has.
-        matrix = unit @ unit.transpose(0, 2, 1)
+        matrix = _products(unit, unit.transpose(0, 2, 1))
         if not days:
             matrix[:] = np.nan  # a sum over no day is 0, even of NaN
         common = np.full(matrix.shape, days, dtype=np.int16)
@@ -138,8 +138,8 @@ class Series:
         for bits in self.days:
             shared += np.bitwise_count(bits[some][:, :, None] & bits[some][:, None])
         number = np.where(shared < MIN_COMMON_RETURNS, np.nan, shared)
-        total = unit @ turned  # of each series over the days of each other
-        variance = unit**2 @ turned - total**2 / number
+        total = _products(unit, turned)  # of each series over the days of each other
+        variance = _products(unit**2, turned) - total**2 / number
         with np.errstate(invalid="ignore", divide="ignore"):
             rho = matrix[group] - total * total.transpose(0, 2, 1) / number
             rho /= np.sqrt(variance * variance.transpose(0, 2, 1))
@@ -180,3 +180,13 @@ class Series:
             variances.append(np.where(variance / number <= self.constant[row], np.nan, variance))
             deviations.append(value)
         return (deviations[0] * deviations[1]).sum(axis=1) / np.sqrt(variances[0] * variances[1])
+
+
+def _products(left: Floats, right: Floats) -> Floats:
+    """(B, k, T) and (B, T, k) -> (B, k, k), the same bytes however many threads BLAS has: it shares out large products only,
+    and each share ends in other bits."""
+    size, days = left.shape[1:]
+    if (size + 1) * size * days <= ONE_THREAD:
+        return left @ right
+    step = max(1, ONE_THREAD // (size * days))
+    return np.concatenate([left[:, begin : begin + step] @ right for begin in range(0, size, step)], axis=1)
