@@ -11,6 +11,15 @@ from typing import Any
 
 import psycopg
 
+# A table of its own, which most are: planned in a third of the time. The same words as below.
+_PLAIN_STATES = """
+select name, concat(current_user, ' ', (select oid::int8 from pg_database where datname = current_database()), ' ',
+    extract(epoch from pg_postmaster_start_time()), ' ', c.oid::int8, concat_ws('-', ' ' || c.oid::int8, relfilenode::int8,
+    case amname when 'heap' then case when has_column_privilege(c.oid, 'xmin', 'select') then amname end end,
+    pg_stat_get_tuples_inserted(c.oid), pg_stat_get_tuples_updated(c.oid), pg_stat_get_tuples_deleted(c.oid)))
+from unnest(%s::text[]) name join pg_class c on c.oid = to_regclass(name) left join pg_am on pg_am.oid = relam
+where relkind = 'r' and not relhassubclass and current_setting('track_counts') = 'on'
+"""
 # A view is followed to the tables that it reads, through the catalogue's own record of what it depends on, and a
 # partitioned table to its partitions. What a view's result may change with besides them (the time, who asks, a random
 # number, a function that reads tables of its own) is found by the functions in its rule: only those that depend on
@@ -62,7 +71,9 @@ def states_of(connection: psycopg.Connection[Any], tables: Sequence[str]) -> dic
     tell (a foreign table, a view that depends on the time).
 
     A writer's counters arrive up to some ten seconds after its commit: no matter to who looks again in 30 s."""
-    return dict(connection.execute(_STATES, [list(tables)]).fetchall())
+    found = dict(connection.execute(_PLAIN_STATES, [list(tables)]).fetchall())
+    others = [table for table in tables if table not in found]
+    return {**found, **dict(connection.execute(_STATES, [others]).fetchall())} if others else found
 
 
 _PLAIN = re.compile(r"(?P<which>.* (?P<oid>\d+) (?P=oid)-\d+-heap)-(\d+)-(\d+)-(\d+)", re.DOTALL)
