@@ -13,8 +13,9 @@ from enum import StrEnum
 
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.settings import Settings
+from refresh_assets.store.batches import COMPLETED
 from refresh_assets.store.days import stretches
-from refresh_assets.store.gate_facts import COMPLETED, Coverage, GateFacts, PendingDay
+from refresh_assets.store.gate_facts import Coverage, GateFacts, PendingDay
 
 NIGHT_BEGINS = time(21, 30)  # New York, spec section 11
 RECENT_DAYS = 5
@@ -128,7 +129,9 @@ def decide(facts: GateFacts, now: datetime, settings: GateSettings) -> Decision:
         words.append(
             f"{_days(len(ready) - len(chosen))} more than REFRESH_MAX_HEAL_DAYS ({settings.max_heal_days}) wait"
         )
-    if not verdicts:
+    if facts.unknown:
+        words.append("which nights are due is not known yet: who holds what is read over some looks")
+    elif not verdicts:
         words.append(f"nothing is due: every portfolio is accounted for up to {facts.effective}")
     if facts.unread:
         words.append("what was written to positions since the last look is read at the next")

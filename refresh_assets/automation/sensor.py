@@ -33,15 +33,9 @@ from refresh_assets.automation.runs import JOB as JOB
 from refresh_assets.automation.telemetry import export_aborted
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.settings import Settings, load
+from refresh_assets.store.batches import CompletedBatch, completed_batches, record_aborted
 from refresh_assets.store.database import Database
-from refresh_assets.store.gate_facts import (
-    CompletedBatch,
-    FailedRuns,
-    Memory,
-    completed_batches,
-    read_facts,
-    record_aborted,
-)
+from refresh_assets.store.gate_facts import FailedRuns, Memory, read_facts
 from refresh_assets.store.provision import check_ours, check_platform
 from refresh_assets.store.schema_names import DAY_TABLES
 
@@ -109,7 +103,7 @@ def sensor_look(settings: Settings, instance: dg.DagsterInstance, now: datetime,
     before = Cursor.from_text(cursor, calendar)
     database = Database.of(settings)
     silent = end_dead_runs(database, instance, calendar, now, before.silent)
-    decision, memory = look(settings, instance, now, before.memory)
+    decision, memory = look(settings, instance, now, before.memory or Memory())
     alert_of_killed_runs(database, instance, calendar, now)
     deliver_pending(database, settings, now)
     with database.connect() as connection:

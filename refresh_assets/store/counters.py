@@ -84,3 +84,16 @@ def plain_table(state: str) -> tuple[str, int] | None:
     kept in PostgreSQL's own form, or may not be asked which transaction wrote a row."""
     found = _PLAIN.fullmatch(state)
     return (found["which"], sum(map(int, found.groups()[2:]))) if found else None
+
+
+def without_counters(state: str) -> str:
+    """Which table, or which view of which tables, a state is of, whatever was written to it."""
+    return _COUNTERS.sub("", state)
+
+
+def rows_in(state: str) -> int:
+    """How many rows are in the table, or in all of those that a view reads: about, for counters may be lost in a crash."""
+    return sum(int(inserted) - int(deleted) for inserted, _, deleted in _COUNTERS.findall(state))
+
+
+_COUNTERS = re.compile(r"-(\d+)-(\d+)-(\d+)(?= |$)")

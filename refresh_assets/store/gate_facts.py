@@ -9,18 +9,18 @@ as long as PostgreSQL's own counters (counters.py) say that nobody wrote to the 
 itself, for every night writes to refresh_days, and the platform to positions at any time. Of positions only what was written
 since is read (holdings.py).
 
-One look reads positions once. Which symbols are held on a day that is due is a scan of its own, so a look that has read who
-holds what leaves it to the next one, which in turn leaves alone what was written in between: a due day is counted within two
-looks, also where somebody writes before each, and what is written is seen in the next look but one at the latest. After very
-many writes half of the owners are read in a look, and the answer is the next one's. Meanwhile a day's coverage is not known,
-and whom it should account for is as remembered."""
+One look reads positions once, and where they are many it leaves to the next one what needs more than that: the second half of
+the owners where all have to be grouped, what follows from both halves where what is stored has to be read as well, which
+symbols are held on a day that is due. The next look does that first and leaves alone what was written in between, so that
+writes before each look hold nothing up: a due day is counted within two looks after one that read what was written, and what
+is written is seen some looks later. Meanwhile whom the days should account for is as remembered, or, before the first answer,
+not known: then nothing is due."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -29,18 +29,16 @@ import psycopg
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.store.agreement import Agreement, Sums
+from refresh_assets.store.batches import COMPLETED, BatchRow, batch_rows
 from refresh_assets.store.counters import states_of
 from refresh_assets.store.coverage import closes_of, closes_on
-from refresh_assets.store.days import SYMBOL_BATCH
 from refresh_assets.store.expected import day_numbers, expected_portfolios, first_needed
 from refresh_assets.store.gate_memory import ACCOUNTING, MOST_PENDING, STORED, joined, turn
 from refresh_assets.store.gate_memory import Coverage as Coverage
 from refresh_assets.store.gate_memory import Memory as Memory
 from refresh_assets.store.holdings import HOLDING_TABLES, Holdings
 from refresh_assets.store.schema_names import DAY_TABLES
-from refresh_assets.store.tracking import ABORTED, BATCH, metrics_of_none
 
-COMPLETED = "completed"
 STORED_TABLES = ("refresh_days",)
 CLOSE_TABLES = ("market_data_cache",)
 
@@ -86,6 +84,7 @@ class GateFacts:
         in_flight: days that an unfinished run covers.
         failed_runs: by day.
         unread: whether what was written to positions since the last look is for the next one.
+        unknown: whether half of that was read, and which days are pending is for the next look.
     """
 
     effective: date
@@ -96,6 +95,7 @@ class GateFacts:
     in_flight: frozenset[date] = frozenset()
     failed_runs: Mapping[date, FailedRuns] = field(default_factory=dict)
     unread: bool = False
+    unknown: bool = False
 
 
 def read_facts(
@@ -121,39 +121,33 @@ def read_facts(
     days = calendar.days(start, effective)
     holdings = Holdings(connection, states, first_needed(calendar, days or [effective]), now, anew=memory is None)
     at_once = memory is None or memory.uncounted
-    memory = _accounted(connection, calendar, days, now, states, holdings, memory or Memory())
+    memory, unknown = _accounted(connection, calendar, days, now, states, holdings, memory or Memory())
     flying = frozenset(in_flight)
-    rows = _batch_rows(connection, memory.pending)
-    open_days = [day for day in memory.pending if day not in flying]
-    priced = _with_prices(connection, [day for day in open_days if rows.get(day, _NO_ROW)[0] in (None, COMPLETED)])
+    pending_days = () if unknown else memory.pending
+    rows, night = batch_rows(connection, pending_days, effective)
+    said = {day: rows.get(day, BatchRow()) for day in pending_days}
+    open_days = [day for day in pending_days if day not in flying]
+    priced = _with_prices(connection, [day for day in open_days if said[day].status in (None, COMPLETED)])
     # The latest day is counted also where it has not one close: completed all the same, it is half-loaded, not skipped.
     counted = priced | {effective}
-    wanted = [day for day in open_days if rows.get(day, _NO_ROW)[0] == COMPLETED and day in counted]
+    wanted = [day for day in open_days if said[day].status == COMPLETED and day in counted]
     memory = _covered(connection, wanted, looked_at_once, at_once, now, states, holdings, memory)
     pending = tuple(
-        PendingDay(day, *rows.get(day, _NO_ROW), day in priced, memory.coverage.get(day)) for day in memory.pending
+        PendingDay(day, one.status, one.error, one.completed_at, day in priced, memory.coverage.get(day))
+        for day, one in said.items()
     )
-    own = connection.execute(
-        "select status from batch_run_tracking where batch_type = %s and target_date = %s", [BATCH, effective]
-    ).fetchone()
     facts = GateFacts(
         effective=effective,
         pending=pending,
-        night=own[0] if own else None,
+        night=night,
         onboarding=_onboarding(connection) if pending else (),
-        raised=_raised(connection, memory.pending),
+        raised=_raised(connection, pending_days),
         in_flight=flying,
         failed_runs=failed_runs or {},
         unread=memory.accounting != _holding_state(states, now),
+        unknown=unknown,
     )
     return facts, memory
-
-
-# An instant that Python cannot hold ('infinity') says nothing.
-_COMPLETED_AT = (
-    "case when completed_at between timestamptz '1900-01-01' and timestamptz '9999-01-01' then completed_at end"
-)
-_NO_ROW: tuple[str | None, str | None, datetime | None] = (None, None, None)
 
 
 def _accounted(
@@ -164,36 +158,63 @@ def _accounted(
     states: Mapping[str, str],
     holdings: Holdings,
     memory: Memory,
-) -> Memory:
-    """The memory, with the days that are pending now: as remembered, or looked at anew, on one side or on both."""
+) -> tuple[Memory, bool]:
+    """The memory, with the days that are pending now: as remembered, or looked at anew, on one side or on both; and whether
+    they are not known before the next look."""
     asked = f"{CODE_VERSION} {days[0]}..{days[-1]} {len(days)}" if days else CODE_VERSION
     if memory.asked != asked:
         memory = replace(memory, asked=asked, accounting="", stored="", agreement=None)
     accounting = _holding_state(states, now)
     stored = joined(states, STORED_TABLES, turn(now, STORED))
     same_holdings = bool(accounting) and accounting == memory.accounting
-    if not same_holdings and memory.agreement is not None and (memory.uncounted or holdings.read_in_part()):
-        # This look reads enough without them: who holds what since is for the next.
-        accounting, same_holdings = memory.accounting, True
     same_stored = bool(stored) and stored == memory.stored
     if same_holdings and same_stored:
-        return memory
-    agreement = memory.agreement if same_holdings or same_stored else None
+        return memory, False
+    known, owned = memory.agreement, None
+    left = (
+        not same_holdings
+        and known is not None
+        and (memory.uncounted or _portfolios_first(accounting, holdings, memory))
+    )
+    if not same_holdings and not left:
+        owned = holdings.owned(reading=not memory.uncompared)
+        left = owned is None or (holdings.halved and (known is None or not same_stored))
+    memory = replace(memory, uncompared=left and owned is not None)
+    if left and (known is None or same_stored):
+        return memory, known is None
 
-    def expected() -> Sums:
-        found = expected_portfolios(connection, calendar, days, holdings.portfolios(), holdings.owned())
+    def expected() -> Sums | None:
+        of = holdings.owned()
+        if of is None:
+            return None
+        found = expected_portfolios(connection, calendar, days, holdings.portfolios(), of)
         return Sums(found.count > 0, np.where(found.count > 0, found.hashes.view(np.int64), 0))
 
+    agreement = known if same_holdings or same_stored or left else None
     found = (
-        _agreed(days, expected, lambda: _stored(connection, days), agreement, same_holdings) if days else Agreement("")
+        _agreed(days, expected, lambda: _stored(connection, days), agreement, same_holdings or left)
+        if days
+        else Agreement("")
     )
+    if found is None:
+        return memory, True
+    if left:
+        accounting = memory.accounting
+    elif not same_holdings and not holdings.current:
+        accounting = ""
     return replace(
         memory,
         accounting=accounting,
         pending=tuple(found.pending),
         stored=stored,
         agreement=found if len(found.pending) <= MOST_PENDING else None,
-    )
+    ), False
+
+
+def _portfolios_first(accounting: str, holdings: Holdings, memory: Memory) -> bool:
+    """Whether it is the accounting's turn though nobody wrote, and this look reads the portfolios and the next positions."""
+    now, before = accounting.rpartition(" ")[0], memory.accounting.rpartition(" ")[0]
+    return bool(now) and now == before and holdings.portfolios_first()
 
 
 def _holding_state(states: Mapping[str, str], now: datetime) -> str:
@@ -202,27 +223,34 @@ def _holding_state(states: Mapping[str, str], now: datetime) -> str:
 
 def _agreed(
     days: Sequence[date],
-    expected: Callable[[], Sums],
+    expected: Callable[[], Sums | None],
     stored: Callable[[], Sums],
     before: Agreement | None,
     same_holdings: bool,
-) -> Agreement:
+) -> Agreement | None:
     """Days on which somebody should be accounted for and is not, in some table, and the others.
 
     A day whose tables are of different inputs is none: to heal it would restate figures without anybody having asked. It
     stays out of refresh_complete_days, and `status` names it with its mend.
 
     Args:
-        expected, stored: read the two sides.
+        expected, stored: read the two sides; None: not known before the next look, then neither is what follows.
         before: what an earlier look found, if one of the two is still what it was; else None.
         same_holdings: whether that one is whom the days should account for."""
-    if before is None:
-        return Agreement.of(days, expected(), stored())
-    if same_holdings:
+    rows = None
+    if before is not None and same_holdings:
         rows = stored()
-        return before.with_stored(days, rows) or Agreement.of(days, expected(), rows)
+        found = before.with_stored(days, rows)
+        if found is not None:
+            return found
     wanted = expected()
-    return before.with_expected(days, wanted) or Agreement.of(days, wanted, stored())
+    if wanted is None:
+        return None
+    if before is not None and not same_holdings:
+        found = before.with_expected(days, wanted)
+        if found is not None:
+            return found
+    return Agreement.of(days, wanted, stored() if rows is None else rows)
 
 
 def _stored(connection: psycopg.Connection[Any], days: Sequence[date]) -> Sums:
@@ -241,19 +269,6 @@ def _stored(connection: psycopg.Connection[Any], days: Sequence[date]) -> Sums:
     there, sums = np.zeros(len(days), dtype=bool), np.zeros(len(days), dtype=np.int64)
     there[place[known]], sums[place[known]] = True, found[known, 1]
     return Sums(there, sums)
-
-
-def _batch_rows(
-    connection: psycopg.Connection[Any], days: Sequence[date]
-) -> dict[date, tuple[str | None, str | None, datetime | None]]:
-    if not days:
-        return {}
-    rows = connection.execute(
-        f"select target_date, status, error_message, {_COMPLETED_AT} from batch_run_tracking"
-        " where batch_type = %s and target_date between %s and %s",
-        [SYMBOL_BATCH, days[0], days[-1]],
-    ).fetchall()
-    return {day: (status, error, completed) for day, status, error, completed in rows}
 
 
 def _with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
@@ -323,43 +338,3 @@ def _raised(connection: psycopg.Connection[Any], days: Sequence[date]) -> frozen
         [days[0], days[-1]],
     ).fetchall()
     return frozenset(rows)
-
-
-@dataclass(frozen=True, order=True)
-class CompletedBatch:
-    """A symbol batch that completed: in the order in which it should be told."""
-
-    at: datetime
-    day: date
-
-
-def completed_batches(
-    connection: psycopg.Connection[Any], after: CompletedBatch | None, limit: int
-) -> list[CompletedBatch]:
-    """Symbol batches that completed after another one (or all), in that order, at most `limit`.
-
-    One that completes anew, later, is told anew. Without a time of its own a batch counts as of the end of its day."""
-    rows = connection.execute(
-        f"select * from (select coalesce({_COMPLETED_AT}, (target_date + 1) at time zone 'America/New_York') as at,"
-        " target_date as day from batch_run_tracking where batch_type = %s and status = %s"
-        " and target_date between date '1900-01-01' and date '9999-01-01') done"
-        " where (at, day) > (%s, %s) order by at, day limit %s",
-        [
-            SYMBOL_BATCH,
-            COMPLETED,
-            after.at if after else datetime(1900, 1, 1, tzinfo=UTC),
-            after.day if after else date(1900, 1, 1),
-            limit,
-        ],
-    ).fetchall()
-    return [CompletedBatch(*row) for row in rows]
-
-
-def record_aborted(connection: psycopg.Connection[Any], day: date, words: str, now: datetime) -> bool:
-    """Say in batch_run_tracking that a night did not start, unless a row says what it did; gives whether that is new."""
-    done = connection.execute(
-        "insert into batch_run_tracking (batch_type, target_date, status, started_at, completed_at, error_message, metrics)"
-        " values (%s, %s, %s, %s, %s, %s, %s) on conflict (batch_type, target_date) do nothing",
-        [BATCH, day, ABORTED, now, now, words, json.dumps(metrics_of_none(words))],
-    )
-    return done.rowcount > 0

@@ -56,6 +56,7 @@ class Memory:
         stored: state of the tables that say whom the days account for.
         agreement: what both sides said, so that one of them alone can be read again; None: too much to be kept.
         uncounted: whether that look had read positions, and left it to the next one to read which symbols are held.
+        uncompared: whether it had read the second half of the owners, and left it to the next one to say what follows.
     """
 
     asked: str = ""
@@ -66,6 +67,7 @@ class Memory:
     stored: str = ""
     agreement: Agreement | None = None
     uncounted: bool = False
+    uncompared: bool = False
 
     def to_json(self, calendar: TradingCalendar) -> dict[str, Any]:
         """Plain figures; days as ranges of trading days, for thousands of them may lie before the first price."""
@@ -79,6 +81,7 @@ class Memory:
             "stored": self.stored,
             "agreement": self.agreement.to_json(calendar) if self.agreement else None,
             "uncounted": self.uncounted,
+            "uncompared": self.uncompared,
         }
 
     @classmethod
@@ -94,6 +97,7 @@ class Memory:
             figures.get("stored", ""),
             Agreement.from_json(figures["agreement"], calendar) if figures.get("agreement") else None,
             figures.get("uncounted", False),
+            figures.get("uncompared", False),
         )
 
 
@@ -144,7 +148,7 @@ def keep(connection: psycopg.Connection[Any], what: str, state: str, found: Part
         connection.execute(_KEEP, [what, f"{_FORM} {state}", found.to_parts()])
 
 
-_FORM = 2  # of the parts: a process of another one reads anew
+_FORM = 3  # of the parts: a process of another one reads anew
 _KEPT = "select content from refresh_gate_memory where kind = %s and state = %s"
 _KEEP = (
     "insert into refresh_gate_memory values (%s, %s, %b) on conflict (kind) do update"

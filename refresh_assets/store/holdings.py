@@ -6,8 +6,9 @@ of it (gate_facts.py)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from refresh_assets.store.counters import plain_table
+from refresh_assets.store.counters import plain_table, rows_in, without_counters
 from refresh_assets.store.coverage import Held, HeldOn, held_on, held_symbols
 from refresh_assets.store.expected import Portfolios, day_numbers, read_portfolios
 from refresh_assets.store.gate_memory import ACCOUNTING, joined, keep, look_up, turn
@@ -26,7 +27,10 @@ PORTFOLIO_TABLES = ("portfolios", "refresh_first_days")
 HOLDING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_first_days")
 
 MOST_WRITTEN = 500
-"""Rows written to positions since they were read as a whole; after more they are read so again, which takes 10 ms more."""
+"""Rows written to positions since they were read; after more they are read anew."""
+
+ROWS_AT_ONCE = 50_000
+"""Of more positions a look reads half of the owners at a time, and one thing at a time."""
 
 
 class Holdings:
@@ -36,6 +40,9 @@ class Holdings:
     it is never too old; all else is read again when it is its turn.
 
     Attributes:
+        full: whether this look has read many positions, and what needs them once more is for the next.
+        halved: whether it has read half of the owners.
+        current: whether `owned` is what positions say now.
         nearly: whether symbols held were read without the owners that were written last, and must be read once more."""
 
     def __init__(
@@ -49,63 +56,126 @@ class Holdings:
         """Args:
         states: of HOLDING_TABLES, read before anything else.
         first: what ended before this day concerns nobody.
-        anew: nothing that is kept is trusted."""
+        anew: nothing that is kept is trusted, and nothing is left to a next look."""
         self._connection, self._states, self._first, self._anew = connection, states, first, anew
         self._turn = turn(now, ACCOUNTING)
+        state = states.get("positions", "")
+        self._which = f"{without_counters(state)} {first}" if state else ""
+        self._table = plain_table(state)
+        self._large = not anew and (not state or rows_in(state) > ROWS_AT_ONCE)
+        # Rows of a table are compared when it is the turn; those of a view can only be read again.
+        self._state = state if self._table else f"{state} {self._turn}"
         self._portfolios: Portfolios | None = None
         self._owned: Owned | None = None
-        self._is_read = False
-        self.nearly = False
+        self.full = self.halved = self.current = self.nearly = False
 
     def portfolios(self) -> Portfolios:
         """All of them."""
-        if self._portfolios is None:
-            state = joined(self._states, PORTFOLIO_TABLES, self._turn)
-            found = None if self._anew else look_up(self._connection, "portfolios", state, Portfolios)
-            if found is None:
-                found = read_portfolios(self._connection)
-                keep(self._connection, "portfolios", state, found)
-            self._portfolios = found
+        found = self._known_portfolios()
+        if found is None:
+            found = self._portfolios = read_portfolios(self._connection)
+            keep(self._connection, "portfolios", self._portfolios_state(), found)
+        return found
+
+    def portfolios_first(self) -> bool:
+        """Read them, unless they are known, if there is much else to be read; gives whether that was done."""
+        return self._large and self._known_portfolios() is None and self.portfolios() is not None
+
+    def _known_portfolios(self) -> Portfolios | None:
+        if self._portfolios is None and not self._anew:
+            self._portfolios = look_up(self._connection, "portfolios", self._portfolios_state(), Portfolios)
         return self._portfolios
 
-    def owned(self) -> Owned:
-        """What positions say of their owners."""
-        if self._owned is None:
-            self._is_read = True
-            table = self._table()
-            built = self._built(*table) if table else None
-            self._owned = read_owned(self._connection, self._first) if built is None else built
+    def _portfolios_state(self) -> str:
+        return joined(self._states, PORTFOLIO_TABLES, self._turn)
+
+    def owned(self, reading: bool = True, trusting: bool = False) -> Owned | None:
+        """What positions say of their owners; None where half of them is read at this look and the rest at the next.
+
+        Args:
+            reading: False: as the last looks read it.
+            trusting: nothing is read where PostgreSQL's counters say that nobody wrote."""
+        if self._owned is None and not self.full:
+            if self._which and not self._anew:
+                self._owned = self._kept(reading, trusting)
+            else:
+                self._owned = self._read_all()
         return self._owned
 
-    def read_in_part(self) -> bool:
-        """Read the first half of the owners, if so much was written to positions that they must be read as a whole; gives
-        whether that was done, and the rest is for the next look."""
-        table, base = self._table(), self._base()
-        if table is None or base is None or table[1] - base.counter <= MOST_WRITTEN:
-            return False
-        half = look_up(self._connection, "half", self._of(table[0]), Base)
-        if half is not None and half.counter > base.counter:
-            return False
-        self._is_read = True
-        half = read_base(self._connection, self._first, table[1], Part.FIRST_HALF)
-        keep(self._connection, "half", self._of(table[0]), half)
-        return True
+    def _read_all(self) -> Owned:
+        self.full, self.current = self._large, True
+        if self._which:
+            base = read_base(self._connection, self._first, None, self._state, 0)
+            self._keep(base.halves())
+            since = None if base.whole or not self._table else written_since(self._connection, base, self._first)
+            if base.whole or since:
+                return since[0] if since else base.owned
+        return read_owned(self._connection, self._first)
+
+    def _kept(self, reading: bool, trusting: bool) -> Owned | None:
+        halves = {part: look_up(self._connection, part.name, self._which, Base) for part in Part}
+        first, second = halves.values()
+        base = first.joined(second) if first and second else None
+        unwritten = base is not None and base.whole and base.state == self._state
+        if base and (not reading or (unwritten and (trusting or not self._table))):
+            self.current = unwritten
+            self.full = self._large and not reading  # what follows from it is enough
+            return base.owned
+        if not reading:
+            return None
+        found = self._brought_up(base, unwritten) if base and self._written(base) <= MOST_WRITTEN else None
+        if found or self.full:
+            return found
+        return self._read_half(halves) if self._large else self._read_all()
+
+    def _written(self, base: Base) -> float:
+        """How many rows were written since; infinite where nothing can be built on it."""
+        before = plain_table(base.state)
+        return self._table[1] - before[1] if self._table and before and base.oldest else math.inf
+
+    def _brought_up(self, base: Base, unwritten: bool) -> Owned | None:
+        """With what was written since; None where that does not add up: then all is read again."""
+        self.full = self._large
+        since = written_since(self._connection, base, self._first)
+        self.current = since is not None
+        if since is None:
+            self._keep(replace(base, oldest="").halves())
+        elif since[1] and unwritten:  # a writer whom the counters do not tell of must not be taken for nobody later
+            self._keep(replace(base, whole=False).halves())
+        return since[0] if since else None
+
+    def _read_half(self, halves: Mapping[Part, Base | None]) -> Owned | None:
+        """The half that was read earlier. Only with the second both are of about now, and at most a look apart."""
+        self.full = self.halved = True
+        reads = {part: half.read if half else -1 for part, half in halves.items()}
+        part = min(reads, key=lambda part: reads[part])
+        half = read_base(self._connection, self._first, part, self._state, max(reads.values()) + 1)
+        self._keep({part: half})
+        other = halves[Part.FIRST_HALF]
+        if part is Part.FIRST_HALF or other is None:
+            self.portfolios()
+            return None
+        base = other.joined(half)
+        self.current = base.whole and base.state == self._state
+        return base.owned
+
+    def _keep(self, halves: Mapping[Part, Base]) -> None:
+        for part, half in halves.items():
+            keep(self._connection, part.name, self._which, half)
 
     def held_on(self, day: date, at_once: bool = True) -> HeldOn | None:
         """Listed symbols held on a day; None where positions were read at this look and must be read again for it.
 
         Args:
-            at_once: that is no reason to leave it to the next look. What an earlier look left is used, even if somebody wrote
-                since: then `nearly` is true."""
+            at_once: what an earlier look left is used, even if somebody wrote since: then `nearly` is true."""
         state = joined(self._states, HOLDING_TABLES, f"{day} {self._turn}")
         found = None if self._anew else look_up(self._connection, "held", state, HeldOn)
         if found is not None:
             return found
-        if self._is_read and self._owned is None and not at_once:
-            return None
         absent = self._known_absent(day, state, at_once) or self._absent(day, state)
-        if self._is_read and not at_once:
-            keep(self._connection, "absent", f"{day}", absent)
+        if absent is None:
+            return None
+        if self.full:
             return None
         self.nearly = absent.state != state
         found = held_on(self._connection, day, absent.owners)
@@ -117,7 +187,7 @@ class Holdings:
         """Which listed symbols are held from when to when; None likewise."""
         state = joined(self._states, HOLDING_TABLES, f"{first}..{last} {self._turn}")
         found = None if self._anew else look_up(self._connection, "spans", state, Held)
-        if found is None and (at_once or not self._is_read):
+        if found is None and (at_once or not self.full):
             found = held_symbols(self._connection, first, last)
             keep(self._connection, "spans", state, found)
         return found
@@ -129,53 +199,18 @@ class Holdings:
         found = look_up(self._connection, "absent", f"{day}", Absent)
         return found if found is not None and (at_once or found.state == state != "") else None
 
-    def _absent(self, day: date, state: str) -> Absent:
-        base, table = self._base(), self._table()
-        if self._owned is None and base and base.whole and table and table[1] == base.counter:
-            self._owned = base.owned  # nobody wrote since
-        ids, portfolios = self.owned().owners["id"], self.portfolios()
+    def _absent(self, day: date, state: str) -> Absent | None:
+        owned = self.owned(trusting=True)
+        if owned is None:
+            return None
+        ids, portfolios = owned.owners["id"], self.portfolios()
         row, known = places_of(ids, portfolios.ids)
         number = int(day_numbers([day])[0])
         exists = known.copy()
         exists[known] = (portfolios.start[row[known]] <= number) & (portfolios.deleted[row[known]] > number)
-        return Absent(ids[~exists], state)
-
-    def _table(self) -> tuple[str, int] | None:
-        return plain_table(self._states.get("positions", ""))
-
-    def _base(self) -> Base | None:
-        """What an earlier look read as a whole."""
-        table = self._table()
-        return look_up(self._connection, "owned", self._of(table[0]), Base) if table and not self._anew else None
-
-    def _of(self, which: str) -> str:
-        return f"{which} {self._first}"
-
-    def _built(self, which: str, counter: int) -> Owned | None:
-        """On what was read as a whole, or is read so now; None where nothing can be built on it."""
-        base = self._base()
-        built = self._built_on(base, counter) if base else None
-        if built is not None:
-            return built
-        half = look_up(self._connection, "half", self._of(which), Base) if base else None
-        if base and half and base.counter < half.counter == counter:  # nobody wrote since that half was read
-            base = half.joined(read_base(self._connection, self._first, counter, Part.SECOND_HALF))
-        else:
-            base = read_base(self._connection, self._first, counter)
-        keep(self._connection, "owned", self._of(which), base)
-        if base.whole:
-            return base.owned
-        since = written_since(self._connection, base, self._first)
-        return since[0] if since else None
-
-    def _built_on(self, base: Base, counter: int) -> Owned | None:
-        if counter - base.counter > MOST_WRITTEN:
-            return None
-        since = written_since(self._connection, base, self._first)
-        if since is None:
-            return None
-        # A writer whom the counters do not tell of (lost, or switched off) must not be taken for nobody later.
-        return None if since[1] and base.whole and counter == base.counter else since[0]
+        absent = Absent(ids[~exists], state if self.current else "")
+        keep(self._connection, "absent", f"{day}", absent)
+        return absent
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,15 @@ is expected for it on which day (expected.py), which symbols are held (coverage.
 A scan that groups 200,000 positions by owner takes 35 ms, one that only asks each row which transaction wrote it 15. So the
 second is enough, as long as PostgreSQL gives us rows in its own form: every row written since carries a transaction that
 the earlier scan could not see. Their owners are read anew, all of their rows. What is gone leaves no row: then an owner of
-whom nothing was written has fewer, so there are fewer rows in all than the owners account for, and all is read again. The
-same holds where two halves of the owners were read one after the other: what was written in between carries a transaction
-that the first could not see, and a row that went from one half to the other is counted twice or not at all."""
+whom nothing was written has fewer, so there are fewer rows in all than the owners account for, and all is read again.
+
+Half of the owners are read at a time, for grouping all takes longer than a look should. What was written between the two
+carries a transaction that the first could not see; a row that went from one half to the other is counted twice or not at all,
+and the rows do not add up."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -24,6 +26,7 @@ import numpy.typing as npt
 import psycopg
 
 from refresh_assets.store.arrow import LARGEST
+from refresh_assets.store.counters import plain_table
 from refresh_assets.store.read import DELETED, ENTRY, EXIT
 from refresh_assets.store.scans import as_array, places_of, plan_for_scans, rows_of, sent
 
@@ -103,69 +106,86 @@ class Owned:
     others: npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Base:
-    """What one scan found, to be brought up to a later moment.
-
-    Attributes:
-        owned: of the others only those of earlier transactions than `oldest`.
-        oldest: the earliest transaction that may have written what the scan did not see.
-        counter: rows ever written to the table when the scan began.
-        whole: whether nothing that the scan saw is of `oldest` or later, so that `owned` is what positions said then.
-    """
-
-    owned: Owned
-    oldest: str
-    counter: int
-    whole: bool
-
-    def to_parts(self) -> list[bytes]:
-        words = f"{self.oldest} {self.counter} {int(self.whole)}"
-        return [words.encode(), self.owned.owners.tobytes(), self.owned.others.tobytes()]
-
-    def joined(self, later: Base) -> Base:
-        """With other owners, who were read later."""
-        one, other = self.owned, later.owned
-        both = Owned(np.concatenate([one.owners, other.owners]), np.concatenate([one.others, other.others]))
-        return Base(both, self.oldest, self.counter, self.whole and later.whole)
-
-    @classmethod
-    def from_parts(cls, parts: list[bytes]) -> Base:
-        oldest, counter, whole = parts[0].decode().split(" ")
-        found = Owned(rows_of(parts[1], OWNER), rows_of(parts[2], OTHER))
-        return cls(found, oldest, int(counter), whole == "1")
-
-
-def read_owned(connection: psycopg.Connection[Any], first: date) -> Owned:
-    """One scan of all positions.
-
-    Args:
-        first: what ended before this day concerns nobody."""
-    plan_for_scans(connection)
-    owners = sent(connection, _OWNERS.format(positions="positions", rows="0"), [], OWNER)
-    return Owned(owners, sent(connection, _OTHERS_OF, {"first": first, "owners": _of_more(owners)}, OTHER))
-
-
 class Part(StrEnum):
     """Which owners are read."""
 
-    ALL = "positions"
     FIRST_HALF = f"positions where portfolio_id < '{UUID(int=1 << 127)}'"
     SECOND_HALF = f"positions where portfolio_id >= '{UUID(int=1 << 127)}'"
 
 
-def read_base(connection: psycopg.Connection[Any], first: date, counter: int, part: Part = Part.ALL) -> Base:
-    """The same, to be built on: for a table in PostgreSQL's own form.
+@dataclass(frozen=True)
+class Base:
+    """What one scan found, to be brought up to a later moment where that can be.
+
+    Attributes:
+        owned: of the others only those of earlier transactions than `oldest`, if there is one.
+        oldest: the earliest transaction that may have written what the scan did not see; empty: nothing can be built on it.
+        state: of positions, when the scan began.
+        whole: whether nothing that the scan saw is of `oldest` or later, so that `owned` is what positions said then.
+        read: how many scans went before it.
+    """
+
+    owned: Owned
+    oldest: str
+    state: str
+    whole: bool
+    read: int
+
+    def to_parts(self) -> list[bytes]:
+        words = f"{self.oldest}|{int(self.whole)}|{self.read}|{self.state}"
+        return [words.encode(), self.owned.owners.tobytes(), self.owned.others.tobytes()]
+
+    def joined(self, other: Base) -> Base:
+        """With other owners: known as of the earlier of the two scans."""
+        one, two = sorted((self, other), key=lambda base: base.read)
+        both = Owned(
+            np.concatenate([one.owned.owners, two.owned.owners]), np.concatenate([one.owned.others, two.owned.others])
+        )
+        whole = one.whole and two.whole and one.state == two.state
+        return Base(both, one.oldest and two.oldest and one.oldest, one.state, whole, two.read)
+
+    def halves(self) -> dict[Part, Base]:
+        """Of all owners."""
+        owners, others = self.owned.owners, self.owned.others
+        late, late_others = (
+            np.frombuffer(ids.tobytes(), np.uint8)[::16] >= 128 for ids in (owners["id"], others["owner"])
+        )
+        return {
+            Part.FIRST_HALF: replace(self, owned=Owned(owners[~late], others[~late_others])),
+            Part.SECOND_HALF: replace(self, owned=Owned(owners[late], others[late_others])),
+        }
+
+    @classmethod
+    def from_parts(cls, parts: list[bytes]) -> Base:
+        oldest, whole, read, state = parts[0].decode().split("|", 3)
+        return cls(Owned(rows_of(parts[1], OWNER), rows_of(parts[2], OTHER)), oldest, state, whole == "1", int(read))
+
+
+def read_owned(connection: psycopg.Connection[Any], first: date, part: Part | None = None) -> Owned:
+    """One scan of all positions.
+
+    Args:
+        first: what ended before this day concerns nobody.
+        part: of whom; None: of all."""
+    plan_for_scans(connection)
+    owners = sent(connection, _OWNERS.format(positions=part or "positions", rows="0"), [], OWNER)
+    return Owned(owners, sent(connection, _OTHERS_OF, {"first": first, "owners": _of_more(owners)}, OTHER))
+
+
+def read_base(connection: psycopg.Connection[Any], first: date, part: Part | None, state: str, read: int) -> Base:
+    """The same; to be built on, where positions are a table in PostgreSQL's own form.
 
     What ended is read a moment later than the owners. A row that came in between, and is gone at the next look, would leave
     no trace: so such rows are left to written_since."""
+    if plain_table(state) is None:
+        return Base(read_owned(connection, first, part), "", state, True, read)
     plan_for_scans(connection)
-    row = connection.execute(_ALL.format(positions=part), binary=True).fetchone()
+    row = connection.execute(_ALL.format(positions=part or "positions"), binary=True).fetchone()
     assert row is not None
     owners = rows_of(row[0], OWNER)
     asked = {"first": first, "owners": _of_more(owners), "oldest": row[1]}
     others = sent(connection, f"{_OTHERS_OF} and {OLDER}", asked, OTHER)
-    return Base(Owned(owners, others), row[1], counter, row[2])
+    return Base(Owned(owners, others), row[1], state, row[2], read)
 
 
 def _of_more(owners: npt.NDArray[Any]) -> str:

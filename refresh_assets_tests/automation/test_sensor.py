@@ -23,7 +23,7 @@ from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.errors import SchemaError
 from refresh_assets.settings import load
-from refresh_assets.store import gate_memory
+from refresh_assets.store import gate_memory, holdings
 from refresh_assets.store.database import Database
 from refresh_assets.store.gate_facts import Coverage, FailedRuns, read_facts
 
@@ -133,9 +133,7 @@ def test_a_late_batch_heals_the_night_the_same_night(demo_database: Database, in
     ) == [("portfolio_refresh", FIRST, "aborted", words, at("22:30", FIRST))]
 
     batch(demo_database, FIRST)
-    late = seen(instance, at("23:10", FIRST), waiting.cursor)
-    assert reason(late) == "closes are counted at the next look: 2020-02-18"  # for it has looked at all positions
-    assert runs_of(seen(instance, at("23:10:30", FIRST), late.cursor)) == ["2020-02-18"]
+    assert runs_of(seen(instance, at("23:10", FIRST), waiting.cursor)) == ["2020-02-18"]
 
 
 def test_a_failed_batch_is_alerted_at_once_with_its_own_words(
@@ -313,11 +311,12 @@ def test_the_memory_of_a_look_is_used_until_somebody_writes(instance: dg.Dagster
     assert runs_of(sensor_look(settings, instance, at("21:31:30"), anew.cursor)) == ["2020-02-18..2020-02-21"]
 
 
-def test_a_night_that_is_due_starts_within_two_looks_though_positions_are_written_before_each(
-    four_days: Database, instance: dg.DagsterInstance
+def test_a_night_that_is_due_starts_within_two_looks_though_many_positions_are_written_before_each(
+    four_days: Database, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first look says that it has not counted the closes; the next does, in whatever process."""
     cursor = seen(instance, at("21:00")).cursor
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     for clock, words in (
         ("21:30:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
         ("21:30:30", None),
@@ -330,6 +329,26 @@ def test_a_night_that_is_due_starts_within_two_looks_though_positions_are_writte
         cursor = result.cursor
         assert reason(result) == words
         assert runs_of(result) == ([] if words else ["2020-02-18..2020-02-21"])
+
+
+def test_an_empty_cursor_over_many_positions_starts_nothing_before_it_knows_who_holds_what(
+    four_days: Database, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the owners, the others, the days, the closes: a look each, which says so."""
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
+    cursor, unknown = None, "which nights are due is not known yet: who holds what is read over some looks"
+    for clock, words in (
+        ("21:40:00", unknown),
+        ("21:40:30", unknown),
+        ("21:41:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
+        ("21:41:30", None),
+    ):
+        execute(four_days, "update positions set last_price = last_price + 1")
+        gate_memory.KEPT.clear()
+        result = seen(instance, at(clock), cursor)
+        cursor = result.cursor
+        assert (reason(result) or "").split(";")[0] == (words or "")
+    assert runs_of(result) == ["2020-02-18..2020-02-21"]
 
 
 @pytest.mark.parametrize(

@@ -222,12 +222,13 @@ def test_closes_that_arrive_are_counted_without_asking_again_who_holds_what(
 @pytest.mark.parametrize("through", ["world", "viewed"])
 @pytest.mark.parametrize("start", [FIRST, DAY], ids=["many days", "one day"])
 def test_a_day_that_is_due_is_counted_within_two_looks_though_positions_are_written_before_each(
-    through: str, start: date, request: pytest.FixtureRequest
+    through: str, start: date, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the first look the days are known and how much is there is not; the second says it, and what was written is in the
     third at the latest."""
     database: Database = request.getfixturevalue(through)
     facts, memory = look(database, start=start)
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     days = CALENDAR.days(start, DAY)
     counted = []
     for number in range(6):
@@ -237,13 +238,14 @@ def test_a_day_that_is_due_is_counted_within_two_looks_though_positions_are_writ
         counted.append(facts.pending[-1].coverage)
     assert counted == [None, look(database, start=start)[0].pending[-1].coverage] * 3
     insert(database, "positions", position(99, 1, "NEW"))
-    for _ in range(3):
+    for _ in range(3 if through == "world" else 5):  # of a view, half of the owners a look
         facts, memory = look(database, kept(memory), start=start)
     assert facts == look(database, start=start)[0]
 
 
-def test_what_a_look_left_to_the_next_is_in_the_cursor(world: Database) -> None:
+def test_what_a_look_left_to_the_next_is_in_the_cursor(world: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process takes that look."""
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     _, memory = look(world, start=DAY)
     execute(world, "update positions set last_price = 1")
     _, memory = look(world, memory, start=DAY)
@@ -259,17 +261,41 @@ def test_many_writes_are_seen_in_the_second_look(world: Database, monkeypatch: p
     """The first has read half of the owners; what the night stored meanwhile it sees all the same."""
     run(world, *DAYS[:2])
     _, memory = look(world)
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     monkeypatch.setattr(holdings, "MOST_WRITTEN", 1)
     run(world, DAYS[2])
     execute(world, "delete from positions where symbol = 'AAA'; update positions set exit_date = '2026-03-10'")
     facts, memory = look(world, kept(memory))
     assert pending(facts) == DAYS[3:]
     assert facts.unread
-    while memory.uncounted:
+    while facts.unread:
+        monkeypatch.setattr(holdings, "MOST_WRITTEN", 500)
         facts, memory = look(world, kept(memory))
-    facts, memory = look(world, kept(memory))
     assert pending(facts) == pending(look(world)[0]) != DAYS[3:]
-    assert not facts.unread
+
+
+@pytest.mark.parametrize("wrote", [None, "update public.positions set last_price = 1", "delete from public.positions where"
+                                   " id = (select min(id::text)::uuid from public.positions where symbol = 'GOES')"])  # fmt: skip
+@pytest.mark.parametrize("through", ["world", "viewed"])
+def test_the_first_look_of_many_positions_knows_of_no_day_and_the_third_of_all(
+    through: str, wrote: str | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where somebody writes before each, and where each is of a new process: then the fourth counts closes."""
+    database: Database = request.getfixturevalue(through)
+    run(request.getfixturevalue("world"), *DAYS[:2])
+    insert(database, "positions", *(position(80 + number, 1, "GOES", entry_date=DAY) for number in range(5)))
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
+    memory, seen = Memory(), []
+    for _ in range(4):
+        if wrote:
+            execute(database, wrote)
+        gate_memory.KEPT.clear()
+        facts, memory = look(database, kept(memory))
+        assert facts.unknown == (not facts.pending)
+        seen.append(pending(facts))
+    assert seen == [[], [], DAYS[2:], DAYS[2:]]
+    assert facts.pending[-1].coverage is not None
+    assert pending(look(database)[0]) == DAYS[2:]
 
 
 VIEWS = [

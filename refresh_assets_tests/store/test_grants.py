@@ -25,10 +25,11 @@ from refresh_assets.calendar import NEW_YORK
 from refresh_assets.errors import SchemaError, UsageError
 from refresh_assets.store import holdings
 from refresh_assets.store.alerts import claim_alerts, record_alert
+from refresh_assets.store.batches import completed_batches, record_aborted
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import day_statuses, exceptions_of
 from refresh_assets.store.extras import update_market_values
-from refresh_assets.store.gate_facts import completed_batches, read_facts, record_aborted
+from refresh_assets.store.gate_facts import read_facts
 from refresh_assets.store.grants import EXPLAINED, READ, WRITTEN, grant_statements
 from refresh_assets.store.onboarding import plan_onboarding
 from refresh_assets.store.provision import init

@@ -6,7 +6,7 @@ expected for it (test_expected.py), what the gate's look makes of it (test_gate_
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
 from uuid import UUID
 
@@ -37,11 +37,18 @@ def now_of(connection: psycopg.Connection, instant: datetime = AT) -> Holdings:
     return Holdings(connection, states_of(connection, HOLDING_TABLES), FIRST, instant)
 
 
+def owned_of(now: Holdings) -> owned.Owned:
+    """What positions say of their owners, of a look that leaves nothing to the next."""
+    of = now.owned()
+    assert of is not None
+    return of
+
+
 def found(database: Database, instant: datetime = AT) -> Found:
     """Numbers and hashes of the portfolios expected on DAYS, symbols held on DAY: from what is kept and was written since."""
     with database.connect() as connection:
         now = now_of(connection, instant)
-        expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(), now.owned())
+        expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(), owned_of(now))
         held = now.held_on(DAY)
         assert held is not None
         return expected.count.tolist(), expected.hashes.tolist(), set(held.symbols)
@@ -135,24 +142,27 @@ def _noon(day: date | None) -> datetime | None:
     return None if day is None else datetime.combine(day, time(12), NEW_YORK)
 
 
-@contextmanager
-def few_are_many() -> Iterator[None]:
-    """Meanwhile every write is so many that all is read again."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(holdings, "MOST_WRITTEN", 0)
-        yield
+def look_in_parts(database: Database, many: bool) -> tuple[list[int], list[int]] | None:
+    """Who is expected on DAYS, by a look that reads half of the owners at most; None: left to the next one.
 
-
-def read_in_part(database: Database) -> bool:
-    """A look after many writes: whether it left the rest to the next one."""
-    with few_are_many(), database.connect() as connection:
-        return now_of(connection).read_in_part()
+    Args:
+        many: what was written since is too much to be read by itself."""
+    with pytest.MonkeyPatch.context() as patch, database.connect() as connection:
+        patch.setattr(holdings, "ROWS_AT_ONCE", -1)
+        if many:
+            patch.setattr(holdings, "MOST_WRITTEN", -1)
+        now = now_of(connection)
+        of = now.owned()
+        if of is None or not now.current:
+            return None
+        expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(), of)
+        return expected.count.tolist(), expected.hashes.tolist()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(writes(), st.booleans(), st.booleans(), st.booleans()), min_size=1, max_size=6))
+@given(st.lists(st.tuples(writes(), *[st.booleans()] * 4), min_size=1, max_size=6))
 def test_after_any_writes_it_is_what_reading_all_would_give(
-    database: Database, script: list[tuple[tuple[str, list[object]], bool, bool, bool]]
+    database: Database, script: list[tuple[tuple[str, list[object]], bool, bool, bool, bool]]
 ) -> None:
     """Rows that come, go, move to another owner, change; looked at by the same process or a new one, after each or some."""
     execute(database, "truncate portfolios, positions, position_realized_events, refresh_gate_memory")
@@ -162,15 +172,15 @@ def test_after_any_writes_it_is_what_reading_all_would_give(
     insert(database, "positions", *({**row, "portfolio_id": owner(n % 3)} for n, row in enumerate(rows)))
     insert(database, "position_realized_events", event(1, 5, date(2026, 3, 16), 10), event(2, 3, date(2026, 3, 11), 10))
     found(database)
-    for (statement, values), looked_at, in_a_new_process, in_part in script:
+    for (statement, values), looked_at, in_a_new_process, in_parts, many in script:
         execute(database, statement, *values)
         if in_a_new_process:
             gate_memory.KEPT.clear()
-        if in_part:
-            read_in_part(database)
+        if in_parts:
+            seen = look_in_parts(database, many)
+            assert seen in (None, read_anew(database)[:2]), statement
         if looked_at:
-            with few_are_many() if in_part else nullcontext():
-                assert found(database) == read_anew(database), statement
+            assert found(database) == read_anew(database), statement
     assert found(database) == read_anew(database)
 
 
@@ -282,27 +292,64 @@ def test_after_many_writes_all_is_read_and_kept_anew(
     assert now == read_anew(world)
 
 
-@pytest.mark.parametrize("between", [None, "delete from positions where portfolio_id = %s", "update positions set"
-                                     " portfolio_id = null where portfolio_id = %s"])  # fmt: skip
-def test_what_many_writes_ask_for_is_read_in_two_looks(
-    world: Database, monkeypatch: pytest.MonkeyPatch, between: str | None
-) -> None:
-    """Half of the owners in each; where somebody writes in between, all of them in the second."""
-    monkeypatch.setattr(holdings, "MOST_WRITTEN", 1)
+@pytest.fixture
+def both_halves(world: Database) -> Database:
+    """With portfolios of both halves, a position each; read as a whole."""
     ids = [f"{head}0000000-0000-4000-8000-000000000000" for head in "17fc"]
     for number, one in enumerate(ids):
         insert(world, "portfolios", {**portfolio(number), "id": one})
         insert(world, "positions", {**position(50 + number, 1, "BOTH"), "portfolio_id": one})
-    found(world)
-    execute(world, "update positions set exit_date = '2026-03-12', symbol = 'SOLD' where symbol = 'BOTH'")
-    assert read_in_part(world)
-    if between:
-        execute(world, between, ids[0])
+    execute(world, "truncate refresh_gate_memory")
     gate_memory.KEPT.clear()
-    assert not read_in_part(world)
-    assert found(world) == read_anew(world)
-    execute(world, "update positions set exit_date = null where portfolio_id = %s", ids[3])
-    assert found(world) == read_anew(world)
+    found(world)
+    return world
+
+
+@pytest.mark.parametrize("many", [True, False], ids=["many rows", "a row gone"])
+@pytest.mark.parametrize("through", ["tables", "views"])
+def test_all_is_read_half_of_the_owners_at_a_look(
+    both_halves: Database, monkeypatch: pytest.MonkeyPatch, many: bool, through: str
+) -> None:
+    """After many rows, or where one is gone; by new processes. Neither half is read twice, and then nothing is."""
+    world = database = both_halves
+    parts: list[owned.Part] = []
+    if through == "views":
+        execute(world, "create schema platform")
+        execute(world, "create view platform.positions as select * from public.positions")
+        database = Database(world.url, "platform", "public")
+        found(database)
+    read = owned.read_base
+
+    def read_part(connection: psycopg.Connection, first: date, part: owned.Part, state: str, number: int) -> owned.Base:
+        parts.append(part)
+        return read(connection, first, part, state, number)
+
+    monkeypatch.setattr(holdings, "read_base", read_part)
+    execute(world, "update positions set exit_date = '2026-03-12', symbol = 'SOLD' where symbol = 'BOTH'" if many else
+            "delete from positions where symbol = 'BOTH'")  # fmt: skip
+    seen = []
+    for _ in range(4):
+        gate_memory.KEPT.clear()
+        seen.append(look_in_parts(database, many and len(seen) < 2))
+    noticed = int(not many and through == "tables")  # that look finds that the rows do not add up
+    assert seen[: 1 + noticed] == [None] * (1 + noticed)
+    assert seen[-1] == read_anew(world)[:2]  # one look sooner, unless some writer was open
+    assert parts == list(owned.Part)
+
+
+def test_what_goes_before_each_look_does_not_keep_the_others_from_being_read(
+    both_halves: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each third look knows of everybody what was true one look before at the earliest."""
+    monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
+    rows = execute(both_halves, "select id from positions order by id limit 9")
+    seen = []
+    for (gone,) in rows:
+        execute(both_halves, "delete from positions where id = %s", gone)
+        with both_halves.connect() as connection:
+            of = now_of(connection).owned()
+        seen.append(of is not None)
+    assert seen == [False, False, True] * 3
 
 
 def test_a_writer_that_no_counter_tells_of_is_seen_when_it_is_the_turn(world: Database) -> None:
