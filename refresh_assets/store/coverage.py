@@ -54,10 +54,12 @@ with held as (
 select array_agg(symbol)::text, array_agg(low - date '1970-01-01')::text, array_agg(high - date '1970-01-01')::text
 from span where {NAMED}
 """
-# On one day. `absent`: owners who do not exist on it. `offset 0`: else the names would be looked at once a position.
+# On one day. `but`: not of owners who do not exist on it, mostly none: to look each owner up among none takes 2 ms as well.
+# `offset 0`: else the names would be looked at once a position.
 _ON_THE_DAY = f"""{_LISTED} and (entry_date is null or entry_date <= %(day)s)
     and (exit_date is null or exit_date > %(day)s) and (deleted_at is null or {DELETED} > %(day)s)
-    and portfolio_id is not null and not portfolio_id = any(%(absent)s::uuid[])"""
+    and portfolio_id is not null{{but}}"""
+_BUT = " and not portfolio_id = any(%(absent)s::uuid[])"
 _HELD_ON = f"""
 select array_agg(symbol::text), array_agg(held)
 from (
@@ -112,11 +114,12 @@ def held_on(connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[
         absent: owners of positions that do not exist on the day."""
     plan_for_scans(connection)
     asked: dict[str, object] = {"day": day, "absent": as_array(absent)}
-    row = connection.execute(_HELD_ON, asked, binary=True, prepare=False).fetchone()
+    but = _BUT if len(absent) else ""
+    row = connection.execute(_HELD_ON.format(but=but), asked, binary=True, prepare=False).fetchone()
     found = list(zip(row[0], row[1], strict=True)) if row and row[0] else []
     held, unsure = {symbol for symbol, there in found if there}, [symbol for symbol, there in found if not there]
     if unsure:
-        query = _SOLD_LATER.format(events=events_source(connection))
+        query = _SOLD_LATER.format(events=events_source(connection), but=but)
         sold = connection.execute(query, {**asked, "symbols": unsure}, binary=True, prepare=False).fetchone()
         held.update((sold[0] if sold else None) or ())
     return HeldOn(frozenset(held))

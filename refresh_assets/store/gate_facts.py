@@ -10,11 +10,10 @@ itself, for every night writes to refresh_days, and the platform to positions at
 since is read (holdings.py).
 
 One look reads positions once, and where they are many it leaves to the next one what needs more than that: the second half of
-the owners where all have to be grouped, what follows from both halves where what is stored has to be read as well, which
-symbols are held on a day that is due. The next look does that first and leaves alone what was written in between, so that
-writes before each look hold nothing up: a due day is counted within two looks after one that read what was written, and what
-is written is seen some looks later. Meanwhile whom the days should account for is as remembered, or, before the first answer,
-not known: then nothing is due."""
+the owners where all have to be grouped, what follows from both halves, which symbols are held on a day that is due. The next
+look does that first and leaves alone what was written in between, so that writes before each look hold nothing up: a day that
+is due is counted within two looks, and what was written is seen some looks later. Meanwhile whom the days should account for
+is as remembered, or, before the first answer, not known: then nothing is due."""
 
 from __future__ import annotations
 
@@ -170,16 +169,18 @@ def _accounted(
     same_stored = bool(stored) and stored == memory.stored
     if same_holdings and same_stored:
         return memory, False
-    known, owned = memory.agreement, None
+    known = memory.agreement
     left = (
         not same_holdings
         and known is not None
         and (memory.uncounted or _portfolios_first(accounting, holdings, memory))
     )
+    uncompared = left and memory.uncompared
     if not same_holdings and not left:
         owned = holdings.owned(reading=not memory.uncompared)
-        left = owned is None or (holdings.halved and (known is None or not same_stored))
-    memory = replace(memory, uncompared=left and owned is not None)
+        left = owned is None or holdings.halved
+        uncompared = owned is not None and left
+    memory = replace(memory, uncompared=uncompared)
     if left and (known is None or same_stored):
         return memory, known is None
 

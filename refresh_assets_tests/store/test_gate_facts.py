@@ -274,8 +274,10 @@ def test_many_writes_are_seen_in_the_second_look(world: Database, monkeypatch: p
     assert pending(facts) == pending(look(world)[0]) != DAYS[3:]
 
 
-@pytest.mark.parametrize("wrote", [None, "update public.positions set last_price = 1", "delete from public.positions where"
-                                   " id = (select min(id::text)::uuid from public.positions where symbol = 'GOES')"])  # fmt: skip
+ONE_GOES = "delete from public.positions where id = (select id from public.positions where symbol = 'GOES' limit 1)"
+
+
+@pytest.mark.parametrize("wrote", [None, "update public.positions set last_price = 1", ONE_GOES])
 @pytest.mark.parametrize("through", ["world", "viewed"])
 def test_the_first_look_of_many_positions_knows_of_no_day_and_the_third_of_all(
     through: str, wrote: str | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

@@ -327,7 +327,7 @@ def test_all_is_read_half_of_the_owners_at_a_look(
     monkeypatch.setattr(holdings, "read_base", read_part)
     execute(world, "update positions set exit_date = '2026-03-12', symbol = 'SOLD' where symbol = 'BOTH'" if many else
             "delete from positions where symbol = 'BOTH'")  # fmt: skip
-    seen = []
+    seen: list[tuple[list[int], list[int]] | None] = []
     for _ in range(4):
         gate_memory.KEPT.clear()
         seen.append(look_in_parts(database, many and len(seen) < 2))
@@ -343,7 +343,7 @@ def test_what_goes_before_each_look_does_not_keep_the_others_from_being_read(
     """Each third look knows of everybody what was true one look before at the earliest."""
     monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     rows = execute(both_halves, "select id from positions order by id limit 9")
-    seen = []
+    seen: list[bool] = []
     for (gone,) in rows:
         execute(both_halves, "delete from positions where id = %s", gone)
         with both_halves.connect() as connection:
