@@ -153,7 +153,6 @@ class Holdings:
         self._keep({part: half})
         other = halves[Part.FIRST_HALF]
         if part is Part.FIRST_HALF or other is None:
-            self.portfolios()
             return None
         base = other.joined(half)
         self.current = base.whole and base.state == self._state
