@@ -23,7 +23,6 @@ from typing import Any
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.store.database import Database
-from refresh_assets.store.inputs import CACHED_CHUNKS
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 
 READ = "reading the inputs"
@@ -35,7 +34,7 @@ def run(database: Database, days: Sequence[date]) -> Seconds:
 
     Returns:
         Seconds by step, from opening the snapshot to the last commit. What a step is the first to need (the betas of
-        the day, its digests) is counted with it; the positions are counted as reading.
+        the day, its digests, chunks of positions) is counted with it.
 
     Raises:
         Whatever the night raises: a benchmark of a night that fails says nothing.
@@ -47,10 +46,7 @@ def run(database: Database, days: Sequence[date]) -> Seconds:
     begin = perf_counter()
     night = Night(database, TradingCalendar(), scenarios.packaged(), list(days), "benchmark")
     try:
-        # A larger platform's positions are read again for each table, so there they are counted with the tables.
-        if night.inputs.chunks <= CACHED_CHUNKS:
-            for _ in night.inputs.ledgers():
-                pass
+        _ = night.inputs
         seconds[READ] = perf_counter() - begin
         for name, write in steps.items():
             begin = perf_counter()

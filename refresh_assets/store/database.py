@@ -144,6 +144,8 @@ class Snapshot:
         self._connection, self._search_path = connection, search_path
         self._cursor = connection.cursor()
         self._cursor.execute("set transaction isolation level repeatable read, read only")
+        # Two of these read at once: workers beside them took the cores from each other, and string_agg is dearer in parts.
+        self._cursor.execute("set local max_parallel_workers_per_gather = 0")
         if moment is not None:
             if not SNAPSHOT_ID.fullmatch(moment):  # the statement takes no parameter
                 raise ValueError(f"{moment!r} is not the id of a snapshot")

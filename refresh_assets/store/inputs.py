@@ -34,6 +34,8 @@ from refresh_assets.store.spill import Spill
 CHUNK_PORTFOLIOS = 4096
 CACHED_CHUNKS = 8
 """Chunks kept in memory between tables; those of a larger platform are spilled to a file."""
+CHUNKS_AT_ONCE = 4
+"""Up to so many chunks in all are read by one query: each would else go through all positions."""
 CHUNKS_AHEAD = 2
 """Chunks read and decoded while the one before them is computed."""
 KEPT_DAYS = 32
@@ -43,7 +45,7 @@ COVARIANCE_READ_DAYS = COVARIANCE_DAYS * 3 // 2
 
 
 class LedgerReader:
-    """Chunks of portfolios, read on a connection and by a thread of their own, a few ahead of the caller.
+    """Chunks of portfolios, read on a connection and by threads of their own, a few ahead of the caller.
 
     Attributes:
         symbols: the run's; to be given before the first ledger is asked for."""
@@ -51,7 +53,7 @@ class LedgerReader:
     def __init__(self, snapshot: Snapshot, tables: set[str], chunk_portfolios: int) -> None:
         self._snapshot, self._tables, self._size = snapshot, tables, chunk_portfolios
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading positions")
-        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="decoding positions")
+        self._decoding = ThreadPoolExecutor(CHUNKS_AHEAD, thread_name_prefix="decoding positions")
         self._ledgers: dict[int, Future[tuple[Ledger, list[Named]]]] = {}
         self._trades: tuple[int, Future[read.Trades]] | None = None
         self.symbols: Future[list[str]] = Future()
@@ -97,13 +99,18 @@ class LedgerReader:
         return read.read_portfolios(self._snapshot), named
 
     def _ask(self, chunk: int) -> None:
+        at_once = self.chunks <= CHUNKS_AT_ONCE
+        ahead = self.chunks if at_once else CHUNKS_AHEAD
         for one in list(self._ledgers):
-            if not chunk <= one < chunk + CHUNKS_AHEAD:  # the caller began anew
+            if not chunk <= one < chunk + ahead:  # the caller began anew
                 self._ledgers.pop(one).cancel()
-        for one in range(chunk, min(chunk + CHUNKS_AHEAD, self.chunks)):
+        rows: Future[pa.Table] | None = None
+        for one in range(chunk, min(chunk + ahead, self.chunks)):
             if one not in self._ledgers:
-                rows = self._reading.submit(read.read_positions, self._snapshot, self._bounds(one, one + 1))
-                self._ledgers[one] = self._decoding.submit(self._decoded, one, self._trades_of(one), rows)
+                if rows is None or not at_once:
+                    bounds = None if at_once else self._bounds(one, one + 1)
+                    rows = self._reading.submit(read.read_positions, self._snapshot, bounds)
+                self._ledgers[one] = self._decoding.submit(self._decoded, one, self._trades_of(one), rows, at_once)
 
     def _trades_of(self, chunk: int) -> Future[read.Trades]:
         group = chunk - chunk % CACHED_CHUNKS
@@ -113,9 +120,13 @@ class LedgerReader:
             self._trades = group, self._reading.submit(read.read_trades, self._snapshot, bounds, self._tables)
         return self._trades[1]
 
-    def _decoded(self, chunk: int, trades: Future[read.Trades], rows: Future[pa.Table]) -> tuple[Ledger, list[Named]]:
-        some = self.of(chunk, self.portfolios)
-        return read.ledger_of(some, rows.result(), trades.result(), self.symbols.result())
+    def _decoded(
+        self, chunk: int, trades: Future[read.Trades], rows: Future[pa.Table], at_once: bool
+    ) -> tuple[Ledger, list[Named]]:
+        some, mine = self.of(chunk, self.portfolios), rows.result()
+        if at_once and self.chunks > 1:
+            mine = read.rows_between(mine, self._bounds(chunk, chunk + 1))
+        return read.ledger_of(some, mine, trades.result(), self.symbols.result())
 
     def _bounds(self, first: int, after: int) -> read.Bounds:
         """The outer chunks reach to the ends of all ids, and each to the next: so positions of nobody are met as well."""
@@ -218,11 +229,12 @@ def read_inputs(
 
     Raises SchemaError where a table or column is missing."""
     share_one_heap()
-    with database.connect() as connection:
-        check_ours(connection, database)
-        tables = check_platform(connection, database)
     days = sorted(days)
-    snapshot = database.snapshot()
+    with database.snapshot_later() as take:
+        with database.connect() as connection:
+            check_ours(connection, database)
+            tables = check_platform(connection, database)
+        snapshot = take()
     previous = {day: calendar.previous(day) for day in days}
     run_days = {"previous": previous[days[0]], "last": days[-1]}
     snapshot.set(**run_days)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 from refresh_assets.store.database import Snapshot
 
 SEPARATOR = "\x1f"  # ASCII's "unit separator"
+NO_END = date(9999, 12, 31)
 LONGEST_NUMBER = 64
 """Characters of a number: with more it is beyond 10^18 or finer than 40 decimals by these alone."""
 
@@ -60,6 +62,23 @@ class Day(Packed):
         return pa.array(np.frombuffer(_bytes(packed), dtype=">i4").astype(np.int32)).cast(pa.date32())
 
 
+@dataclass(frozen=True)
+class End(Packed):
+    """A date made of a column that is null nearly always; NO_END where it is.
+
+    Attributes:
+        of: that column."""
+
+    of: str
+
+    def sql(self, is_sure: bool) -> str:  # noqa: ARG002
+        day = f"(({self.expression}) - date '1970-01-01')::text"
+        return f"string_agg(case when {self.of} is null then '' else {day} end, ',')"
+
+    def column(self, packed: pa.Array) -> pa.Array:
+        return _words(packed, ",").cast(pa.int32()).cast(pa.date32()).fill_null(NO_END)
+
+
 class Text(Packed):
     """Text; null where it is empty, or has the separator in it, as no symbol has."""
 
@@ -68,8 +87,7 @@ class Text(Packed):
         return f"string_agg(coalesce({plain if is_sure else self.expression}, ''), E'\\x1f')"
 
     def column(self, packed: pa.Array) -> pa.Array:
-        words = pc.split_pattern(packed, SEPARATOR).values
-        return pc.if_else(pc.equal(pc.binary_length(words), 0), pa.scalar(None, words.type), words)
+        return _words(packed, SEPARATOR)
 
 
 def number(expression: str) -> Packed:
@@ -102,6 +120,12 @@ def fetch(
         )
     places = pa.array(np.repeat(np.arange(len(rows)), rows))
     return pa.table({**{name: _whole(found[name]).take(places) for name in by}, **unpacked})
+
+
+def _words(packed: pa.Array, separator: str) -> pa.Array:
+    """What stands between the separators; null where nothing does."""
+    words = pc.split_pattern(packed, separator).values
+    return pc.if_else(pc.equal(pc.binary_length(words), 0), pa.scalar(None, words.type), words)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from refresh_assets.core.book import (
@@ -30,6 +31,7 @@ from refresh_assets.core.book import (
     Portfolios,
     Positions,
     Rows,
+    Uuids,
     Valuations,
 )
 from refresh_assets.core.omissions import Omission, portfolio_omission
@@ -38,7 +40,7 @@ from refresh_assets.store import packed
 from refresh_assets.store.arrow import FINEST, LARGEST, decimals, index_in, uuid_column, uuids
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.database import Snapshot, value
-from refresh_assets.store.packed import Day, Text, Uuid, number
+from refresh_assets.store.packed import Day, End, Text, Uuid, number
 
 if TYPE_CHECKING:
     import psycopg
@@ -154,11 +156,17 @@ Bounds = tuple[UUID, UUID]
 """Lowest and highest portfolio_id of a range."""
 
 
-def read_positions(snapshot: Snapshot, bounds: Bounds) -> pa.Table:
+def read_positions(snapshot: Snapshot, bounds: Bounds | None) -> pa.Table:
     """Rows of positions that any day of the run may hold, in no order.
 
-    `previous` and `last` are set: the trading day before the run's first day, and the run's last day."""
-    snapshot.set(low=bounds[0], high=bounds[1])
+    Args:
+        bounds: of the portfolios; None: all of them.
+        snapshot: `previous` and `last` are set: the trading day before the run's first day, and the run's last day."""
+    mine = "portfolio_id is not null"
+    if bounds is not None:
+        snapshot.set(low=bounds[0], high=bounds[1])
+        # For an index: a scan of all rows would work the two values out for each of them.
+        mine = f"portfolio_id between {value('low', 'uuid')} and {value('high', 'uuid')}"
     return packed.fetch(
         snapshot,
         {
@@ -171,13 +179,31 @@ def read_positions(snapshot: Snapshot, bounds: Bounds) -> pa.Table:
             "exit_price": number(f"case when exit_date <= {LAST} then exit_price end"),
             "market_value": number("case when investment_class = 'PRIVATE' then market_value end"),
             "entry": Day(f"coalesce({ENTRY}, date '1900-01-01')"),
-            "exit": Day(EXIT),
-            "deleted": Day(DELETED),
+            "exit": End(EXIT, of="exit_date"),
+            "deleted": End(DELETED, of="deleted_at"),
         },
         f"""
-        from positions where portfolio_id between {value("low", "uuid")} and {value("high", "uuid")} and {CONCERNED}
+        from positions where {mine} and {CONCERNED}
         """,
     )
+
+
+def rows_between(rows: pa.Table, bounds: Bounds) -> pa.Table:
+    """Those of `read_positions` whose portfolio_id lies within bounds that are narrower than it was asked for."""
+    high, low = _words_of(uuids(rows["portfolio_id"]))
+    chosen = np.ones(len(rows), dtype=bool)
+    for bound, is_lowest in zip(bounds, (True, False), strict=True):
+        (most,), (least,) = _words_of(np.frombuffer(bound.bytes, dtype="V16"))
+        beyond = (high > most) | ((high == most) & (low >= least))
+        at = (high == most) & (low == least)
+        chosen &= beyond if is_lowest else ~beyond | at
+    return rows.filter(pa.array(chosen))
+
+
+def _words_of(ids: Uuids) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """(N,) ids as their upper and lower 64 bits, which sort as the ids do."""
+    both = np.ascontiguousarray(ids).view(">u8").reshape(-1, 2).astype(np.uint64)
+    return both[:, 0], both[:, 1]
 
 
 def read_ledger(
@@ -203,7 +229,7 @@ def ledger_of(
     """
     owner = index_in(rows["portfolio_id"], pa.array([bytes(one) for one in portfolios.id], pa.binary(16)))
     ids = uuids(rows["id"])
-    high, low = np.ascontiguousarray(ids).view(">u8").reshape(-1, 2).T
+    high, low = _words_of(ids)
     order = np.lexsort((low, high, owner))
     owner, ids = owner[order], ids[order]
     again = np.zeros(len(ids), dtype=bool)
@@ -254,7 +280,7 @@ def _expiry(symbol: str) -> int:
 
 def _events(rows: pa.Table, positions: Positions) -> Events:
     position = index_in(rows["position_id"], _ids(positions))
-    high, low = np.ascontiguousarray(uuids(rows["id"])).view(">u8").reshape(-1, 2).T
+    high, low = _words_of(uuids(rows["id"]))
     order = np.lexsort((low, high, day_numbers(rows["trade_date"].fill_null(EPOCH)), position))
     order = order[position[order] >= 0]
     rows, position = rows.take(pa.array(order)), position[order]
