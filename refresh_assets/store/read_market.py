@@ -200,8 +200,9 @@ def read_prices(
             rows = _closes(snapshot, chosen, _member(size, listed), some[begin : begin + SLICE_DAYS])
             row, code = _places(rows, numbers, known)
             exact.append(rows.filter(pa.array((row >= 0) & (numbers[row] >= day_number(exact_from)))))
-            # A close of a Saturday, say, has no row.
-            row, code, values = row[row >= 0], code[row >= 0], floats(rows["close"])[row >= 0]
+            # A close of a Saturday, say, has no row; one that is null counts beside another on the exact days alone.
+            keep = (row >= 0) & rows["close"].is_valid().to_numpy()
+            row, code, values = row[keep], code[keep], floats(rows["close"])[keep]
             close[row, code] = np.where((values >= 0) & (values <= float(LARGEST)), values, np.nan)
             np.add.at(seen, (row, code), 1)
     close[seen > 1] = np.nan
@@ -232,7 +233,7 @@ def _closes(snapshot: Snapshot, chosen: str, member: str, days: Sequence[date]) 
         {"symbol": Text(SYMBOL), "close": number("close_price")},
         f"""
         from market_data_cache where date >= {value("first", "date")} and date <= {value("until", "date")}
-        {member.format(value(chosen, "jsonb"))} and close_price is not null
+        {member.format(value(chosen, "jsonb"))}
         """,
         by={"date": "date"},
     )
