@@ -75,8 +75,8 @@ def _steps() -> dict[str, Callable[[Any, date], Any]]:
     }
 
 
-def in_own_process(mode: str, url: str, day: date) -> dict[str, float]:
-    """Run one of MODES (below) in a fresh process; its figures, and `process_seconds` from start to end.
+def in_own_process(mode: str, url: str, *days: date) -> dict[str, float]:
+    """Run one of MODES (below) over days in a fresh process; its figures, and `process_seconds` from start to end.
 
     Raises:
         RuntimeError: the process failed; quotes the last line that it said.
@@ -86,7 +86,7 @@ def in_own_process(mode: str, url: str, day: date) -> dict[str, float]:
         shutil.copy(project / "dagster.yaml", home)
         begin = perf_counter()
         done = subprocess.run(
-            [sys.executable, "-m", __spec__.name, mode, day.isoformat()],
+            [sys.executable, "-m", __spec__.name, mode, *(day.isoformat() for day in days)],
             env={**os.environ, "REFRESH_DATABASE_URL": url, "DAGSTER_HOME": home},
             cwd=project,
             capture_output=True,
@@ -100,16 +100,17 @@ def in_own_process(mode: str, url: str, day: date) -> dict[str, float]:
     return {**figures, "process_seconds": perf_counter() - begin}
 
 
-def memory(day: date) -> dict[str, float]:
+def memory(*days: date) -> dict[str, float]:
     """Peak resident memory of a process that runs one night, and of its imports alone, MiB; the night's seconds."""
     _steps()
     at_import = _peak_mib()
-    seconds = sum(run(Database(os.environ["REFRESH_DATABASE_URL"]), [day]).values())
+    seconds = sum(run(Database(os.environ["REFRESH_DATABASE_URL"]), days).values())
     return {"peak_mib": _peak_mib(), "import_mib": at_import, "seconds": seconds}
 
 
-def dagster(day: date) -> dict[str, float]:
-    """Seconds of one night through Dagster, its code loaded, with the instance of a deployment: events in PostgreSQL."""
+def dagster(*days: date) -> dict[str, float]:
+    """Seconds of a run over some days through Dagster, its code loaded, with the instance of a deployment: events in
+    PostgreSQL."""
     import dagster as dg
 
     from refresh_assets.automation.launch import ALL, checked_selection, run_days
@@ -118,15 +119,15 @@ def dagster(day: date) -> dict[str, float]:
     checked_selection([])  # loads the definitions
     dg.DagsterInstance.get().dispose()  # its tables are made by the first
     begin = perf_counter()
-    outcomes = run_days(load(), [day], ALL)
+    outcomes = run_days(load(), list(days), ALL)
     seconds = perf_counter() - begin
     failed = [outcome.error for outcome in outcomes if not outcome.success]
-    if failed or not outcomes:
-        raise RuntimeError(f"the run through Dagster failed: {failed}")
+    if failed or len(outcomes) != 1:
+        raise RuntimeError(f"{len(outcomes)} runs through Dagster, expected 1, failed: {failed}")
     return {"seconds": seconds}
 
 
-def without_checks(day: date) -> dict[str, float]:
+def without_checks(*days: date) -> dict[str, float]:
     """The same without the night's asset checks, which nothing but a benchmark would leave out."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".* is currently in beta")
@@ -141,7 +142,7 @@ def without_checks(day: date) -> dict[str, float]:
             executor_def=dg.in_process_executor,
         )
         definitions.defs = definitions.build_defs()
-    return dagster(day)
+    return dagster(*days)
 
 
 MODES = {"memory": memory, "dagster": dagster, "without_checks": without_checks}
@@ -158,4 +159,4 @@ def _peak_mib() -> float:
 
 
 if __name__ == "__main__":
-    print(json.dumps(MODES[sys.argv[1]](date.fromisoformat(sys.argv[2]))))
+    print(json.dumps(MODES[sys.argv[1]](*map(date.fromisoformat, sys.argv[2:]))))
