@@ -29,6 +29,7 @@ BETA_COLUMNS = {"symbol": Text(SYMBOL), "beta": number("beta_value")}
 LARGEST_BETA = 10**6  # beyond it a stored beta is a mistake to be named; inline ones are capped at 5
 SLICE_DAYS = 128
 """Days of closes that are read at once: those of a long range never stand in memory as text."""
+AMONG = "and symbol in (select jsonb_array_elements_text({0}))"
 NO_CLOSES = pa.table(
     {"symbol": pa.array([], pa.string()), "date": pa.array([], pa.date32()), "close": pa.array([], pa.string())}
 )
@@ -192,12 +193,12 @@ def read_prices(
     close = np.full((len(days), len(symbols)), np.nan)
     seen = np.zeros(close.shape, dtype=np.int8)
     exact: list[pa.Table] = []
-    for chosen, size, some in (
-        ("symbols", len(symbols), [day for day in days if day >= window]),
-        ("long", len(long), [day for day in days if day < window]),
+    for chosen, member, some in (
+        ("symbols", _member(len(symbols), listed), [day for day in days if day >= window]),
+        ("long", _member(len(long), listed) or AMONG, [day for day in days if day < window] if long else []),
     ):
-        for begin in range(0, len(some), SLICE_DAYS) if size else ():
-            rows = _closes(snapshot, chosen, _member(size, listed), some[begin : begin + SLICE_DAYS])
+        for begin in range(0, len(some), SLICE_DAYS):
+            rows = _closes(snapshot, chosen, member, some[begin : begin + SLICE_DAYS])
             row, code = _places(rows, numbers, known)
             exact.append(rows.filter(pa.array((row >= 0) & (numbers[row] >= day_number(exact_from)))))
             # A close of a Saturday, say, has no row; one that is null counts beside another on the exact days alone.
@@ -223,7 +224,7 @@ def _member(chosen: int, listed: int) -> str:
     planner take. Others by the index on the date: where they are most, leaving the rest out takes longer than to read it."""
     if chosen * 10 < listed:
         return "and symbol = any(array(select jsonb_array_elements_text({0})))"
-    return "" if chosen * 2 >= listed else "and symbol in (select jsonb_array_elements_text({0}))"
+    return "" if chosen * 2 >= listed else AMONG
 
 
 def _closes(snapshot: Snapshot, chosen: str, member: str, days: Sequence[date]) -> pa.Table:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from contextlib import closing
 from datetime import date
 from decimal import Context, Decimal
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresh_assets.core.book import BAD, MISSING, NEVER, OK
+from refresh_assets.store import inputs as inputs_of_a_run
+from refresh_assets.store import read_market
 from refresh_assets.store.arrow import LARGEST, decimals, money_column
 from refresh_assets.store.database import Database
 from refresh_assets.store.inputs import RunInputs
@@ -239,3 +242,63 @@ def test_an_empty_platform_gives_an_empty_night(database: Database) -> None:
     written = run(database)
     assert [one.rows for one in written.values()] == [0, 0, 0, 0]
     assert len(execute(database, "select * from refresh_complete_days")) == 1
+
+
+WAYS = {
+    "most symbols": "",
+    "many": read_market.AMONG,
+    "a few": "and symbol = any(array(select jsonb_array_elements_text({0})))",
+}
+
+
+def test_closes_are_the_same_whichever_way_their_symbols_are_found(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How many of the market's symbols are held decides, and how long the window is what is read at once."""
+    worlds.three_portfolios(database)
+    day = date(2026, 3, 11)
+    insert(database, "market_data_cache", {"symbol": "NOBODYS", "date": day, "close_price": 5})
+    execute(database, "update market_data_cache set close_price = null where symbol = 'BBB' and date = %s", day)
+    execute(database, "alter table market_data_cache drop constraint market_data_cache_symbol_date_key")
+    insert(database, "market_data_cache", {"symbol": "AAA", "date": day, "close_price": 7})
+    found = {}
+    for name, way in WAYS.items():
+        for slices in (1, 7, 1000):
+            monkeypatch.setattr(read_market, "_member", lambda *_, way=way: way)
+            monkeypatch.setattr(read_market, "SLICE_DAYS", slices)
+            inputs = read(database)
+            with closing(inputs):
+                exact = {one: (closes.exact.to_integers().tolist(), closes.state.tolist())
+                         for one, closes in inputs.prices.exact.items()}  # fmt: skip
+                found[name, slices] = inputs.symbols, inputs.prices.close.tobytes(), exact
+    first = found["most symbols", 1]
+    assert all(one == first for one in found.values())
+    close = np.frombuffer(first[1]).reshape(-1, len(first[0]))
+    assert np.isnan(close[-3, first[0].index("AAA")])  # there twice
+    assert np.isnan(close[-3, first[0].index("BBB")])
+    assert close[-4, first[0].index("BBB")] == worlds.close_of(database, "BBB", date(2026, 3, 10))
+
+
+def test_chunks_are_the_same_read_by_one_query_and_by_one_each(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Positions of nobody and those that stand there twice are named once, wherever their owner would stand."""
+    insert(database, "portfolios", *(portfolio(number) for number in (1, 2, 5, 7)))
+    for number in range(1, 13):
+        insert(database, "positions", position(number, (1, 2, 7)[number % 3], "AAA", number))
+    for number, nobody in enumerate((UUID(int=5), uid("portfolio", 3), UUID(int=2**128 - 2)), start=20):
+        insert(database, "positions", {**position(number, 1), "portfolio_id": nobody})
+    worlds.load_closes(database)
+    found = []
+    for most in (0, 4):
+        monkeypatch.setattr(inputs_of_a_run, "CHUNKS_AT_ONCE", most)
+        inputs = worlds.night(database, DAY, chunk_portfolios=1).inputs
+        with closing(inputs):
+            assert inputs.chunks == 4
+            ledgers = list(inputs.ledgers())
+            rows = [(ledger.positions.id.tolist(), ledger.positions.quantity.exact.to_integers().tolist())
+                    for ledger in ledgers]  # fmt: skip
+            found.append((rows, sorted(str(one) for one in inputs.named_on(DAY))))
+    assert found[0] == found[1]
+    assert [len(ids) for ids, _ in found[0][0]] == [4, 4, 0, 4]
+    assert len(found[0][1]) == 3
