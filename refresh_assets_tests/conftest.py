@@ -21,6 +21,14 @@ from refresh_assets.store.provision import init
 from refresh_assets_tests.servers import NOT_DURABLE, running_server
 
 NUMBERS = count(1)
+LONGEST = ("simulation/test_quarter.py", "automation/test_live.py", "chaos/test_kills.py")
+"""Of a minute and more each: begun first, so that at the end nobody waits for the last of them."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The order of tests; each stands on its own."""
+    items.sort(key=lambda item: not str(item.path).endswith(LONGEST))
 
 
 @pytest.fixture(autouse=True)
