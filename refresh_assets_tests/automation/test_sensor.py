@@ -311,6 +311,15 @@ def test_the_memory_of_a_look_is_used_until_somebody_writes(instance: dg.Dagster
     assert runs_of(sensor_look(settings, instance, at("21:31:30"), anew.cursor)) == ["2020-02-18..2020-02-21"]
 
 
+def seen_after_a_write(
+    database: Database, instance: dg.DagsterInstance, clock: str, cursor: str | None
+) -> dg.SensorResult:
+    """A look of another process, once every position was written."""
+    execute(database, "update positions set last_price = last_price + 1")
+    gate_memory.KEPT.clear()
+    return seen(instance, at(clock), cursor)
+
+
 def test_a_night_that_is_due_starts_within_two_looks_though_many_positions_are_written_before_each(
     four_days: Database, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,9 +332,7 @@ def test_a_night_that_is_due_starts_within_two_looks_though_many_positions_are_w
         ("21:31:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
         ("21:31:30", None),
     ):
-        execute(four_days, "update positions set last_price = last_price + 1")
-        gate_memory.KEPT.clear()
-        result = seen(instance, at(clock), cursor)
+        result = seen_after_a_write(four_days, instance, clock, cursor)
         cursor = result.cursor
         assert reason(result) == words
         assert runs_of(result) == ([] if words else ["2020-02-18..2020-02-21"])
@@ -343,9 +350,7 @@ def test_an_empty_cursor_over_many_positions_starts_nothing_before_it_knows_who_
         ("21:41:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
         ("21:41:30", None),
     ):
-        execute(four_days, "update positions set last_price = last_price + 1")
-        gate_memory.KEPT.clear()
-        result = seen(instance, at(clock), cursor)
+        result = seen_after_a_write(four_days, instance, clock, cursor)
         cursor = result.cursor
         assert (reason(result) or "").split(";")[0] == (words or "")
     assert runs_of(result) == ["2020-02-18..2020-02-21"]
