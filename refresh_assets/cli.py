@@ -148,57 +148,14 @@ def status(
     json: Json = False,
 ) -> int:
     """Which days are complete, due, blocked or skipped, why, and what to do; which no longer agree with their inputs."""
+    from refresh_assets import status
     from refresh_assets.settings import load
-    from refresh_assets.store.database import Database
 
     settings, now = load(), _now()
-    if day is not None:
-        _status_of_day(settings, day, now, json)
-        return EXIT_DONE
-    database = Database.of(settings)
-    with database.snapshot_later() as snapshot:
-        from refresh_assets import terminal, terminal_restatements
-        from refresh_assets.automation import launch
-        from refresh_assets.calendar import TradingCalendar
-        from refresh_assets.store.alerts import undelivered_alerts
-        from refresh_assets.store.days import State
-        from refresh_assets.store.stale import stale_days
-
-        calendar = TradingCalendar(settings.extra_closures)
-        effective = calendar.effective_date(now)
-        found_all = launch.statuses_of(settings, calendar.days(settings.start_date, effective), now)
-        complete = [one.day for one in found_all if one.state is State.COMPLETE]
-        stale = stale_days(database, calendar, complete, snapshot=snapshot)
-    with database.connect() as connection:
-        alerts = undelivered_alerts(connection)
-    if json:
-        alert_figures, stale_figures = terminal.alert_figures(alerts), terminal_restatements.stale_figures(stale)
-        _print_json({**terminal.status_figures(found_all), "stale": stale_figures, "alerts": alert_figures})
-    else:
-        terminal.print_status(found_all, effective, stale.days)
-        terminal_restatements.print_stale(stale, complete)
-        terminal.print_alerts(alerts, has_urls=bool(settings.alert_urls))
+    figures = status.of_days(settings, now, json) if day is None else status.of_day(settings, day, now, json)
+    if figures is not None:
+        _print_json(figures)
     return EXIT_DONE
-
-
-def _status_of_day(settings: Settings, day: date, now: datetime, json: bool) -> None:
-    from refresh_assets import terminal, terminal_restatements
-    from refresh_assets.assets.restating import look_at_day
-    from refresh_assets.automation import launch
-    from refresh_assets.store.database import Database
-    from refresh_assets.store.days import State, exceptions_of
-    from refresh_assets.store.stale import Stale
-
-    (found,) = launch.statuses_of(settings, launch.checked_days(settings, day, day, now), now)
-    with Database.of(settings).connect() as connection:
-        left_out = exceptions_of(connection, day)
-    stale = look_at_day(settings, day) if found.state is State.COMPLETE else Stale()
-    if json:
-        _print_json({**terminal.day_figures(found, left_out), "stale": terminal_restatements.stale_figures(stale)})
-        return
-    terminal.print_day(found, left_out)
-    if found.state is State.COMPLETE:
-        terminal_restatements.print_stale_day(stale)
 
 
 @app.command
