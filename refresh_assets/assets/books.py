@@ -25,8 +25,8 @@ from refresh_assets.core.market import Betas
 from refresh_assets.core.money import Bools
 from refresh_assets.core.valuation import Valuation, value_positions
 from refresh_assets.store.database import is_lost_connection
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.inputs import RunInputs
-from refresh_assets.store.read import day_number
 
 T = TypeVar("T")
 Codes = np.ndarray[tuple[int], np.dtype[np.int64]]

@@ -14,8 +14,8 @@ from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
 from refresh_assets.core.correlations import correlations
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.extras import pairs_of
-from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import correlation_rows
 from refresh_assets.store.write import Written
 

@@ -15,7 +15,7 @@ from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
 from refresh_assets.core.money import Floats
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.tables import exposure_rows
 from refresh_assets.store.write import Written
 

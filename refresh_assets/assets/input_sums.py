@@ -15,8 +15,8 @@ from refresh_assets.assets.books import Books, make_room
 from refresh_assets.core import digest
 from refresh_assets.core.book import Book, Ledger
 from refresh_assets.core.money import Bools
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.inputs import RunInputs
-from refresh_assets.store.read import day_number
 from refresh_assets.store.write import ADDED_UP
 
 KEPT_HASHES = 2

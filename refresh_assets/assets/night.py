@@ -42,6 +42,7 @@ from refresh_assets.core.scenarios import ScenarioSet
 from refresh_assets.core.stress import expected_moves, factor_covariance
 from refresh_assets.errors import FAILURES, NoPrices
 from refresh_assets.store.database import Database
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.inputs import (
     CHUNK_PORTFOLIOS,
     COVARIANCE_READ_DAYS,
@@ -50,7 +51,6 @@ from refresh_assets.store.inputs import (
     read_inputs,
     symbol_codes,
 )
-from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets.store.write import Inputs, Written, skip_day, written_day
 

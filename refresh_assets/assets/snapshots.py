@@ -18,8 +18,8 @@ from refresh_assets.core.book import OK, PRIVATE, Rows
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import ExceptionCode
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.extras import add_marks, write_marks
-from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import snapshot_rows
 from refresh_assets.store.write import Written
 

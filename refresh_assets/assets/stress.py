@@ -17,8 +17,8 @@ from refresh_assets.assets.upstream import market_data_cache
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS, stress_results
 from refresh_assets.errors import ExceptionCode
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.extras import write_shocks
-from refresh_assets.store.read import day_number
 from refresh_assets.store.tables import stress_rows
 from refresh_assets.store.write import Written
 

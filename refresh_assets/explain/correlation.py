@@ -14,7 +14,7 @@ from refresh_assets.core.correlations import WINDOW_DAYS, Correlations, correlat
 from refresh_assets.errors import RefreshError
 from refresh_assets.explain.answer import ROUNDING, Column, Figure, Form, Sheet
 from refresh_assets.explain.evidence import Evidence
-from refresh_assets.store.read import day_of
+from refresh_assets.store.dates import day_of
 
 TABLE, PAIRS = "correlation_calculations", "pairwise_correlations"
 ENDS = 5

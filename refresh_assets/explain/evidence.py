@@ -21,8 +21,8 @@ from refresh_assets.store import read, read_market
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.arrow import uuids
 from refresh_assets.store.database import Snapshot, value
+from refresh_assets.store.dates import DELETED, STARTS, day_number
 from refresh_assets.store.portfolios import Portfolio
-from refresh_assets.store.read import DELETED, STARTS, day_number
 
 HISTORY_DAYS = COVARIANCE_DAYS * 3 // 2
 """Trading days of factor returns, as many as the night looks through (store/inputs.py)."""

@@ -28,7 +28,7 @@ from refresh_assets.explain.answer import (
 )
 from refresh_assets.explain.evidence import Evidence
 from refresh_assets.explain.legs import LEFT_OUT, leg_sheet, legs_of, multiplier_column, multipliers
-from refresh_assets.store.read import day_of
+from refresh_assets.store.dates import day_of
 
 TABLE = "portfolio_snapshots"
 MADE_OF = {

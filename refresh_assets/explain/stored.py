@@ -15,8 +15,8 @@ from refresh_assets.core.book import OK
 from refresh_assets.core.market import Prices
 from refresh_assets.explain.answer import Computed, numbers, trimmed
 from refresh_assets.store.database import Snapshot, value
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.days import LeftOut
-from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 
 DAY, PORTFOLIO = value("day", "date"), value("portfolio", "uuid")

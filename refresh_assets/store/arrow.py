@@ -58,6 +58,12 @@ def uuids(column: pa.ChunkedArray) -> Uuids:
     return np.frombuffer(flat.buffers()[1], dtype="V16")[flat.offset : flat.offset + len(flat)]
 
 
+def upper_and_lower(ids: Uuids) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """(N,) ids as their upper and lower 64 bits, which sort as the ids do."""
+    both = np.ascontiguousarray(ids).view(">u8").reshape(-1, 2).astype(np.uint64)
+    return both[:, 0], both[:, 1]
+
+
 def uuid_column(ids: Uuids) -> pa.Array:
     """16 bytes each, as binary COPY takes a uuid."""
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(ids.tobytes())])

@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
+from refresh_assets.store.dates import DELETED, ENTRY, EXIT
 from refresh_assets.store.expected import JOINED_STARTS
-from refresh_assets.store.read import DELETED, ENTRY, EXIT, LONGEST_SYMBOL, events_source
+from refresh_assets.store.read import LONGEST_SYMBOL
+from refresh_assets.store.read_trades import events_source
 from refresh_assets.store.scans import as_array, plan_for_scans
 
 # A position that is still held shrinks to its symbol's first day while the scan goes on; what was sold or deleted is a

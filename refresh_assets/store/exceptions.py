@@ -17,7 +17,7 @@ import pyarrow as pa
 from psycopg.sql import SQL, Identifier
 
 from refresh_assets.core.omissions import Omission
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.tables import exception_rows
 
 EXCEPTIONS_KEPT = 8192

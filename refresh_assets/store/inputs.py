@@ -1,7 +1,7 @@
 """Everything that a run reads, read once and shared by all its tables and days.
 
 Here: how far back to read, chunks of portfolios, what is cached for how long. Not here: single queries (read.py,
-read_market.py), what is computed from them (assets/night.py)."""
+read_trades.py, read_market.py), what is computed from them (assets/night.py)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.memory import give_back_large_blocks, share_one_heap
 from refresh_assets.store.provision import check_ours, check_platform
 from refresh_assets.store.read import Named
+from refresh_assets.store.read_trades import Bounds, Trades, read_trades
 from refresh_assets.store.spill import Spill
 
 CHUNK_PORTFOLIOS = 4096
@@ -55,7 +57,7 @@ class LedgerReader:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading positions")
         self._decoding = ThreadPoolExecutor(CHUNKS_AHEAD, thread_name_prefix="decoding positions")
         self._ledgers: dict[int, Future[tuple[Ledger, list[Named]]]] = {}
-        self._trades: tuple[int, Future[read.Trades]] | None = None
+        self._trades: tuple[int, Future[Trades]] | None = None
         self.symbols: Future[list[str]] = Future()
         self._platform = self._reading.submit(self._begin)
 
@@ -112,23 +114,23 @@ class LedgerReader:
                     rows = self._reading.submit(read.read_positions, self._snapshot, bounds)
                 self._ledgers[one] = self._decoding.submit(self._decoded, one, self._trades_of(one), rows, at_once)
 
-    def _trades_of(self, chunk: int) -> Future[read.Trades]:
+    def _trades_of(self, chunk: int) -> Future[Trades]:
         group = chunk - chunk % CACHED_CHUNKS
         if self._trades is None or self._trades[0] != group:
             whole = self.chunks <= CACHED_CHUNKS
             bounds = None if whole else self._bounds(group, min(group + CACHED_CHUNKS, self.chunks))
-            self._trades = group, self._reading.submit(read.read_trades, self._snapshot, bounds, self._tables)
+            self._trades = group, self._reading.submit(read_trades, self._snapshot, bounds, self._tables)
         return self._trades[1]
 
     def _decoded(
-        self, chunk: int, trades: Future[read.Trades], rows: Future[pa.Table], at_once: bool
+        self, chunk: int, trades: Future[Trades], rows: Future[pa.Table], at_once: bool
     ) -> tuple[Ledger, list[Named]]:
         some, mine = self.of(chunk, self.portfolios), rows.result()
         if at_once and self.chunks > 1:
             mine = read.rows_between(mine, self._bounds(chunk, chunk + 1))
         return read.ledger_of(some, mine, trades.result(), self.symbols.result())
 
-    def _bounds(self, first: int, after: int) -> read.Bounds:
+    def _bounds(self, first: int, after: int) -> Bounds:
         """The outer chunks reach to the ends of all ids, and each to the next: so positions of nobody are met as well."""
         ids = self.portfolios.id
         low = UUID(int=0) if first == 0 else UUID(bytes=ids[first * self._size].tobytes())
@@ -199,7 +201,7 @@ class RunInputs:
 
     def named_on(self, day: date) -> list[Omission]:
         """Those that concern a day, once every chunk was read."""
-        number, previous = read.day_number(day), read.day_number(self.previous[day])
+        number, previous = day_number(day), day_number(self.previous[day])
         return [one.omission for one in self.named if one.concerns(number, previous)]
 
     def ledgers(self) -> Iterator[Ledger]:

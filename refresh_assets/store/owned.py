@@ -27,7 +27,7 @@ import psycopg
 
 from refresh_assets.store.arrow import LARGEST
 from refresh_assets.store.counters import plain_table
-from refresh_assets.store.read import DELETED, ENTRY, EXIT
+from refresh_assets.store.dates import DELETED, ENTRY, EXIT
 from refresh_assets.store.scans import as_array, places_of, plan_for_scans, rows_of, sent
 
 MOST_OWNERS = 1000

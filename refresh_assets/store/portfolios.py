@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 
 from refresh_assets.errors import UsageError
-from refresh_assets.store.read import STARTS
+from refresh_assets.store.dates import STARTS
 
 SHOWN = 5
 

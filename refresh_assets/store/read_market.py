@@ -21,8 +21,9 @@ from refresh_assets.store import packed
 from refresh_assets.store.arrow import LARGEST, decimals, floats, index_in
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.database import Snapshot, value
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.packed import Text, number
-from refresh_assets.store.read import LONGEST_SYMBOL, SYMBOL, day_number
+from refresh_assets.store.read import LONGEST_SYMBOL, SYMBOL
 
 LONGEST_WINDOW = 3660  # calendar days of returns behind a beta: ten years
 BETA_COLUMNS = {"symbol": Text(SYMBOL), "beta": number("beta_value")}

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 
 Rows = npt.NDArray[np.int64]
 NEVER = day_number(date(9999, 12, 31))

@@ -31,8 +31,8 @@ from refresh_assets.core.money import Bools
 from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.store import read, read_market
 from refresh_assets.store.database import Database, Snapshot
+from refresh_assets.store.dates import day_number, day_of
 from refresh_assets.store.provision import check_platform
-from refresh_assets.store.read import day_number, day_of
 from refresh_assets.store.stale_prices import PriceChange, changed_closes, price_changes
 
 if TYPE_CHECKING:

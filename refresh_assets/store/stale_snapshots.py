@@ -20,7 +20,7 @@ from refresh_assets.core.money import Bools, Floats
 from refresh_assets.core.snapshots import Snapshots, snapshots
 from refresh_assets.store.arrow import index_in, uuids
 from refresh_assets.store.database import Snapshot, value
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.read_market import read_prices
 from refresh_assets.store.restatement import LARGEST_OF
 from refresh_assets.store.tables import snapshot_rows

@@ -30,9 +30,9 @@ from refresh_assets.core.omissions import Omission
 from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO, FAILURES, ExceptionCode
 from refresh_assets.store.database import Database
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.exceptions import Exceptions, copy_exceptions
 from refresh_assets.store.partitions import ensure_partition
-from refresh_assets.store.read import day_number
 from refresh_assets.store.restatement import NEW_ROWS, Restatement, Statements, prices_changed, replace_day
 from refresh_assets.store.schema_names import DAY_KEYS, DAY_TABLES
 

@@ -18,7 +18,7 @@ from refresh_assets import definitions
 from refresh_assets.assets.analytic import WRITERS
 from refresh_assets.assets.night import Night
 from refresh_assets.store.database import APPLICATION, Database
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import CALENDAR, DAY, Told, execute, table_rows

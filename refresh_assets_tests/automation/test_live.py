@@ -23,7 +23,7 @@ from refresh_assets.automation.launch import range_tags
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.store.database import Database
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests.automation.live import LOCATION, Deployment, deployed
 from refresh_assets_tests.conftest import new_database

@@ -29,8 +29,8 @@ from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.settings import load
 from refresh_assets.store.database import Database
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.liveness import NO_SIGN, SIGN_TAG, sign_of_life, signs_of_life
-from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests.conftest import new_database
 from refresh_assets_tests.worlds import execute, table_rows

@@ -13,7 +13,7 @@ from refresh_assets.assets.analytic import Part
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.store.database import Database
-from refresh_assets.store.read import day_number
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.tables import snapshot_rows
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import DAY, computed_by, execute, run, table_rows

@@ -20,8 +20,8 @@ from refresh_assets.store import inputs as inputs_of_a_run
 from refresh_assets.store import read_market
 from refresh_assets.store.arrow import LARGEST, decimals, money_column
 from refresh_assets.store.database import Database
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.inputs import RunInputs
-from refresh_assets.store.read import day_number
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import (
     BEFORE,

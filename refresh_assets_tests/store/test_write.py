@@ -24,8 +24,8 @@ from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import NoPrices
 from refresh_assets.store.arrow import FINEST, decimals
 from refresh_assets.store.database import Database
+from refresh_assets.store.dates import day_number
 from refresh_assets.store.extras import write_marks
-from refresh_assets.store.read import day_number
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tables import snapshot_rows
 from refresh_assets_tests import worlds

@@ -1,0 +1,122 @@
+"""What was sold of positions, and what PRIVATE ones were said to be worth, as the arrays of core/.
+
+Here: realized events and dated valuations, whose tables are optional; which are read, and which belong to a chunk's positions.
+Not here: the positions (read.py), what was held on a day (core/book.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from refresh_assets.core.book import BAD, NEVER, PRIVATE, Decimals, Events, Positions, Valuations
+from refresh_assets.store.arrow import FINEST, LARGEST, decimals, index_in, upper_and_lower, uuid_column, uuids
+from refresh_assets.store.arrow import days as day_numbers
+from refresh_assets.store.database import Snapshot, value
+from refresh_assets.store.dates import EPOCH, LAST, PREVIOUS
+
+if TYPE_CHECKING:
+    import psycopg
+
+Bounds = tuple[UUID, UUID]
+"""Lowest and highest portfolio_id of a range."""
+
+
+@dataclass(frozen=True)
+class Trades:
+    """Realized events and dated valuations of a range of portfolios, as PostgreSQL gives them."""
+
+    events: pa.Table
+    valuations: pa.Table
+
+
+def read_trades(snapshot: Snapshot, bounds: Bounds | None, tables: Collection[str]) -> Trades:
+    """Realized events and dated valuations that the run may need.
+
+    Args:
+        bounds: of the portfolios; None: all of them, which needs no look at positions.
+        tables: the platform's tables that are there: these two are optional."""
+    mine = ""
+    if bounds is not None:
+        snapshot.set(low=bounds[0], high=bounds[1])
+        mine = f"""and position_id in (select p.id from positions p
+            where p.portfolio_id between {value("low", "uuid")} and {value("high", "uuid")})"""
+    return Trades(_read_events(snapshot, mine, tables), _read_valuations(snapshot, mine, tables))
+
+
+def _read_events(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
+    """Those after D' of the run's first day: those before are in no quantity as of a day of the run."""
+    source = "position_realized_events" if "position_realized_events" in tables else NO_EVENTS
+    return snapshot.fetch(
+        f"""
+        select e.id, e.position_id, case when e.trade_date is not null then
+            least(greatest(e.trade_date, date '1900-01-01'), date '9999-12-31') end as trade_date,
+            e.quantity_closed, e.price
+        from {source} e where (e.trade_date is null or e.trade_date > {PREVIOUS}) {mine}
+        """
+    )
+
+
+def _read_valuations(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
+    """Those of PRIVATE positions: of the run's days, and the last usable one before."""
+    if "private_valuations" not in tables:
+        return snapshot.fetch(
+            "select null::uuid as position_id, null::date as as_of, null::numeric as market_value limit 0"
+        )
+    return snapshot.fetch(
+        f"""
+        select position_id, as_of, market_value from (
+            select v.*, max(as_of) filter (
+                where as_of <= {PREVIOUS} and market_value between -{LARGEST} and {LARGEST} and scale(market_value) <= {FINEST}
+            ) over (partition by position_id) as settled
+            from private_valuations v where as_of <= {LAST} {mine}
+        ) known where settled is null or as_of >= settled
+        """
+    )
+
+
+def events_of(rows: pa.Table, positions: Positions) -> Events:
+    position = index_in(rows["position_id"], uuid_column(positions.id))
+    high, low = upper_and_lower(uuids(rows["id"]))
+    order = np.lexsort((low, high, day_numbers(rows["trade_date"].fill_null(EPOCH)), position))
+    order = order[position[order] >= 0]
+    rows, position = rows.take(pa.array(order)), position[order]
+    quantity, day = decimals(rows["quantity_closed"]), day_numbers(rows["trade_date"].fill_null(EPOCH))
+    sign = positions.quantity.exact.sign()[position]
+    wrong = rows["trade_date"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
+    wrong |= (sign != 0) & (quantity.exact.sign() == -sign)
+    wrong |= day < positions.entry[position]
+    # An event without a date concerns every day: it is named on each.
+    day = np.where(rows["trade_date"].combine_chunks().is_null().to_numpy(zero_copy_only=False), NEVER, day)
+    state = np.where(wrong, BAD, quantity.state).astype(np.int8)
+    return Events(
+        position,
+        day.astype(np.int32),
+        Decimals(quantity.exact.where(state == 0), state),
+        decimals(rows["price"], negative_is_bad=True),
+    )
+
+
+NO_EVENTS = (
+    "(select null::uuid as id, null::uuid as position_id, null::date as trade_date, null::numeric as quantity_closed,"
+    " null::numeric as price limit 0)"
+)
+
+
+def events_source(connection: psycopg.Connection[Any]) -> str:
+    """SQL for the realized events, where other statements need them: the table is optional."""
+    found = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
+    return "position_realized_events" if found and found[0] else NO_EVENTS
+
+
+def valuations_of(rows: pa.Table, positions: Positions) -> Valuations:
+    position = index_in(rows["position_id"], uuid_column(positions.id))
+    position = np.where(positions.kind[position] == PRIVATE, position, -1) if len(positions.id) else position
+    order = np.lexsort((day_numbers(rows["as_of"]), position))
+    order = order[position[order] >= 0]
+    rows = rows.take(pa.array(order))
+    return Valuations(position[order], day_numbers(rows["as_of"]), decimals(rows["market_value"]))
