@@ -1,7 +1,7 @@
 """What the gate reads: which past days are pending, how much of their closes is there, and how long that is remembered.
 
-Here: read_facts and states_of on small platforms, through tables and through views. Not here: who is expected on a day
-(test_expected.py), what follows from the facts (automation/test_gate.py)."""
+Here: read_facts on small platforms, through tables and through views. Not here: whether a table was written to
+(test_counters.py), who is expected on a day (test_expected.py), what follows from the facts (automation/test_gate.py)."""
 
 from __future__ import annotations
 
@@ -298,60 +298,6 @@ def test_the_first_look_of_many_positions_knows_of_no_day_and_the_third_of_all(
     assert seen == [[], [], DAYS[2:], DAYS[2:]]
     assert facts.pending[-1].coverage is not None
     assert pending(look(database)[0]) == DAYS[2:]
-
-
-VIEWS = [
-    ("select id, entry_date from positions where quantity > 0", True),
-    ("select upper(symbol) as symbol, (deleted_at at time zone 'America/New_York')::date as gone from positions", True),
-    ("select p.* from positions p join portfolios f on f.id = p.portfolio_id", True),
-    ("select * from positions where entry_date <= current_date", False),
-    ("select * from positions where deleted_at > now()", False),
-    ("select *, random() from positions", False),
-    ("select *, told() from positions", False),
-]
-
-
-@pytest.mark.parametrize(("query", "known"), VIEWS, ids=[row[0] for row in VIEWS])
-def test_a_view_is_followed_to_its_tables_unless_it_depends_on_more_than_them(
-    database: Database, query: str, known: bool
-) -> None:
-    """Then nothing may be remembered: its rows change without a write."""
-    insert(database, "portfolios", portfolio(1))
-    told = "create function told() returns bigint stable language sql return (select count(*) from portfolios)"
-    execute(database, told)
-    execute(database, f"create view first_view as {query}")
-    execute(database, "create view second_view as select * from first_view")
-    states = []
-    for write in ("select 1", "select 1", "insert into positions (id) values (gen_random_uuid())"):
-        execute(database, write)
-        with database.connect() as connection:
-            states.append(states_of(connection, ["portfolios", "second_view"]))
-    before, unchanged, written = states
-    assert ("second_view" in before) is known
-    assert before == unchanged
-    assert (written != before) is known
-    assert written["portfolios"] == before["portfolios"] != ""
-
-
-def test_a_view_that_is_defined_anew_is_looked_at_anew(database: Database) -> None:
-    """No row was written, yet it may show others."""
-    states = []
-    for least in (0, 5):
-        execute(database, f"create or replace view held as select * from positions where quantity > {least}")
-        with database.connect() as connection:
-            states.append(states_of(connection, ["held"])["held"])
-    assert states[0] != states[1]
-
-
-def test_a_partitioned_table_is_followed_to_its_partitions(database: Database) -> None:
-    """Its own counters stay at 0."""
-    execute(database, "create table closes (day date) partition by range (day)")
-    execute(database, "create table closes_ever partition of closes default")
-    with database.connect() as connection:
-        before = states_of(connection, ["closes"])["closes"]
-    execute(database, "insert into closes values ('2026-03-13')")
-    with database.connect() as connection:
-        assert before != states_of(connection, ["closes"])["closes"]
 
 
 def test_the_symbols_held_are_counted_on_each_day(database: Database) -> None:
