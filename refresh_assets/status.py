@@ -5,6 +5,7 @@ terminal_restatements.py), what a state means (store/days.py), the comparison wi
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from typing import Any
 
@@ -14,21 +15,23 @@ from refresh_assets.store.database import Database
 
 def of_days(settings: Settings, now: datetime, json: bool) -> dict[str, Any] | None:
     """Every day up to now: printed, or its figures."""
-    database = Database.of(settings)
-    with database.snapshot_later() as snapshot:
-        # In the shadow of connecting, which is mostly waiting.
+    from refresh_assets.automation import launch
+    from refresh_assets.calendar import TradingCalendar
+
+    database, calendar = Database.of(settings), TradingCalendar(settings.extra_closures)
+    effective = calendar.effective_date(now)
+    with ThreadPoolExecutor(1) as asking:
+        asked = asking.submit(launch.statuses_of, settings, calendar.days(settings.start_date, effective), now)
+        # While the database reads who holds what: loading what only the rest needs, and connecting for it.
         from refresh_assets import terminal, terminal_restatements
-        from refresh_assets.automation import launch
-        from refresh_assets.calendar import TradingCalendar
         from refresh_assets.store.alerts import undelivered_alerts
         from refresh_assets.store.days import State
         from refresh_assets.store.stale import stale_days
 
-        calendar = TradingCalendar(settings.extra_closures)
-        effective = calendar.effective_date(now)
-        found = launch.statuses_of(settings, calendar.days(settings.start_date, effective), now)
-        complete = [one.day for one in found if one.state is State.COMPLETE]
-        stale = stale_days(database, calendar, complete, snapshot=snapshot)
+        with database.snapshot_later() as snapshot:
+            found = asked.result()
+            complete = [one.day for one in found if one.state is State.COMPLETE]
+            stale = stale_days(database, calendar, complete, snapshot=snapshot)
     with database.connect() as connection:
         alerts = undelivered_alerts(connection)
     if json:

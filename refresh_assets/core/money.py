@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,10 @@ LIMB_MASK = (1 << LIMB_BITS) - 1
 SCALE = 12
 """Decimals of every column, unless a row of it has more."""
 CENTS = 2
+LARGEST = Decimal(10) ** 18
+"""A quantity, price or value beyond this is absurd: a mistake to be named, not a number to be summed."""
+FINEST = 40
+"""Decimals of a number that is used; PostgreSQL's own division gives at most 20 or so."""
 MONEY_LIMIT = 10**20
 """Cents that do not fit numeric(20,2) any more."""
 

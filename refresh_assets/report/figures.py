@@ -20,8 +20,8 @@ from refresh_assets.store.database import Database
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT
 from refresh_assets.store.days import SYMBOL_BATCH, DayStatus, State, day_statuses
 from refresh_assets.store.headlines import HIGHEST_PAIR, WORST_STRESS
+from refresh_assets.store.optional import events_source
 from refresh_assets.store.portfolios import Portfolio, find_portfolio
-from refresh_assets.store.read_trades import events_source
 from refresh_assets.store.readable import require_tables
 from refresh_assets.store.schema_names import DAY_TABLES
 

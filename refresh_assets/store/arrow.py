@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from refresh_assets.core.book import BAD, MISSING, OK, Days, Decimals, Uuids
-from refresh_assets.core.money import SCALE, Exact, Floats, Objects
+from refresh_assets.core.money import FINEST, LARGEST, SCALE, Exact, Floats, Objects
 
 
 class _NoPandas(MetaPathFinder):
@@ -43,11 +43,8 @@ _let_arrow_go_alone()
 pa.set_memory_pool(pa.system_memory_pool())
 
 NOT_FINITE = pa.array(["nan", "inf", "-inf", "NaN", "Infinity", "-Infinity"])
-LARGEST = Decimal(10) ** 18
-"""A quantity, price or value beyond this is absurd: a mistake to be named, not a number to be summed."""
 _NEAR = 1e6  # some thousand times what a float of that size may be off
 WHOLE_DIGITS = 38 - SCALE
-FINEST = 40  # decimals; PostgreSQL's own division gives at most 20 or so
 
 
 def uuids(column: pa.ChunkedArray) -> Uuids:

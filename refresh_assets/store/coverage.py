@@ -16,8 +16,9 @@ import psycopg
 
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT
 from refresh_assets.store.expected import JOINED_STARTS
+from refresh_assets.store.optional import events_source
+from refresh_assets.store.owned import Part
 from refresh_assets.store.read import LONGEST_SYMBOL
-from refresh_assets.store.read_trades import events_source
 from refresh_assets.store.scans import as_array, plan_for_scans
 
 # A position that is still held shrinks to its symbol's first day while the scan goes on; what was sold or deleted is a
@@ -65,7 +66,8 @@ _BUT = " and not portfolio_id = any(%(absent)s::uuid[])"
 _HELD_ON = f"""
 select array_agg(symbol::text), array_agg(held)
 from (
-    select symbol, bool_or(quantity is distinct from 0) as held from positions where {_ON_THE_DAY} group by symbol offset 0
+    select symbol, bool_or(quantity is distinct from 0) as held from positions where {_ON_THE_DAY}{{part}}
+    group by symbol offset 0
 ) held where {NAMED}
 """
 # What was sold down to 0, for the few symbols that nobody holds more of.
@@ -109,15 +111,20 @@ class HeldOn:
         return cls(frozenset(parts[0].decode().split("\0")[1:]))
 
 
-def held_on(connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void]) -> HeldOn:
+def held_on(
+    connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void], part: Part | None = None
+) -> HeldOn:
     """Symbols of PUBLIC and OPTIONS positions held on a day.
 
     Args:
-        absent: owners of positions that do not exist on the day."""
+        absent: owners of positions that do not exist on the day.
+        part: of whose positions; None: of all."""
     plan_for_scans(connection)
     asked: dict[str, object] = {"day": day, "absent": as_array(absent)}
     but = _BUT if len(absent) else ""
-    row = connection.execute(_HELD_ON.format(but=but), asked, binary=True, prepare=False).fetchone()
+    row = connection.execute(
+        _HELD_ON.format(but=but, part=f" and {part}" if part else ""), asked, binary=True, prepare=False
+    ).fetchone()
     found = list(zip(row[0], row[1], strict=True)) if row and row[0] else []
     held, unsure = {symbol for symbol, there in found if there}, [symbol for symbol, there in found if not there]
     if unsure:

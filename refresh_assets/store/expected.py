@@ -17,10 +17,10 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
-from refresh_assets.store.arrow import LARGEST
+from refresh_assets.core.money import LARGEST
 from refresh_assets.store.dates import DELETED, STARTS
+from refresh_assets.store.optional import events_source
 from refresh_assets.store.owned import ODD, SOLD_OUT, Owned, read_owned
-from refresh_assets.store.read_trades import events_source
 from refresh_assets.store.scans import NEVER, Rows, as_array, as_days, places_of, rows_of, sent
 
 

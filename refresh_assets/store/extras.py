@@ -14,12 +14,11 @@ import numpy as np
 import psycopg
 
 from refresh_assets.core.book import Decimals
-from refresh_assets.core.money import Floats
+from refresh_assets.core.money import LARGEST, Floats
 from refresh_assets.core.omissions import Omission
-from refresh_assets.store.arrow import LARGEST
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.exceptions import copy_exceptions
-from refresh_assets.store.read_trades import events_source
+from refresh_assets.store.optional import events_source
 
 INLINE = "inline"
 INLINE_ASSET = "inline_symbol_betas"

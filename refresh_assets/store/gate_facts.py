@@ -10,10 +10,10 @@ itself, for every night writes to refresh_days, and the platform to positions at
 since is read (holdings.py).
 
 One look reads positions once, and where they are many it leaves to the next one what needs more than that: the second half of
-the owners where all have to be grouped, what follows from both halves, which symbols are held on a day that is due. The next
-look does that first and leaves alone what was written in between, so that writes before each look hold nothing up: a day that
-is due is counted within two looks, and what was written is seen some looks later. Meanwhile whom the days should account for
-is as remembered, or, before the first answer, not known: then nothing is due."""
+the owners where all have to be grouped, what follows from both halves, which symbols either half holds on a day that is due.
+The next look does that first and leaves alone what was written in between, so that writes before each look hold nothing up: a
+day that is due is counted within three looks, and what was written is seen some looks later. Meanwhile whom the days should
+account for is as remembered, or, before the first answer, not known: then nothing is due."""
 
 from __future__ import annotations
 

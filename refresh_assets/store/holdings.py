@@ -29,6 +29,8 @@ HOLDING_TABLES = ("portfolios", "positions", "position_realized_events", "refres
 MOST_WRITTEN = 500
 """Rows written to positions since they were read; after more they are read anew."""
 
+HALF_HELD = "held by half"
+
 ROWS_AT_ONCE = 50_000
 """Of more positions a look reads half of the owners at a time, and one thing at a time."""
 
@@ -163,7 +165,8 @@ class Holdings:
             keep(self._connection, part.name, self._which, half)
 
     def held_on(self, day: date, at_once: bool = True) -> HeldOn | None:
-        """Listed symbols held on a day; None where positions were read at this look and must be read again for it.
+        """Listed symbols held on a day; None where positions were read at this look and must be read again for it, or half
+        of the owners' were read and the rest is for the next.
 
         Args:
             at_once: what an earlier look left is used, even if somebody wrote since: then `nearly` is true."""
@@ -176,11 +179,30 @@ class Holdings:
             return None
         if self.full:
             return None
-        self.nearly = absent.state != state
-        found = held_on(self._connection, day, absent.owners)
+        if not self._large:
+            found = held_on(self._connection, day, absent.owners)
+        elif (first := self._first_half_held(day, state, absent, at_once)) is not None:
+            second = held_on(self._connection, day, absent.owners, Part.SECOND_HALF)
+            found = HeldOn(first.symbols | second.symbols)
+        else:
+            return None
+        self.nearly = self.nearly or absent.state != state
         if not self.nearly:
             keep(self._connection, "held", state, found)
         return found
+
+    def _first_half_held(self, day: date, state: str, absent: Absent, at_once: bool) -> HeldOn | None:
+        """As the last look read it, which is used once; None: this look did."""
+        which = f"{day} {self._turn}"
+        known = look_up(self._connection, HALF_HELD, which, HeldHalf)
+        if known is not None and not known.used and (at_once or known.state == state):
+            keep(self._connection, HALF_HELD, which, replace(known, used=True))
+            self.nearly = known.state != state
+            return known.held
+        self.full = True
+        found = held_on(self._connection, day, absent.owners, Part.FIRST_HALF)
+        keep(self._connection, HALF_HELD, which, HeldHalf(found, state))
+        return None
 
     def held_between(self, first: date, last: date, at_once: bool = True) -> Held | None:
         """Which listed symbols are held from when to when; None likewise."""
@@ -210,6 +232,22 @@ class Holdings:
         absent = Absent(ids[~exists], state if self.current else "")
         keep(self._connection, "absent", f"{day}", absent)
         return absent
+
+
+@dataclass(frozen=True)
+class HeldHalf:
+    """Listed symbols that the first half of the owners hold on a day, with the state of what that was read from."""
+
+    held: HeldOn
+    state: str
+    used: bool = False
+
+    def to_parts(self) -> list[bytes]:
+        return [*self.held.to_parts(), self.state.encode(), str(int(self.used)).encode()]
+
+    @classmethod
+    def from_parts(cls, parts: list[bytes]) -> HeldHalf:
+        return cls(HeldOn.from_parts(parts[:1]), parts[1].decode(), parts[2] == b"1")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from refresh_assets.store.arrow import LARGEST
+from refresh_assets.core.money import LARGEST
 from refresh_assets.store.counters import plain_table
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT
 from refresh_assets.store.scans import as_array, places_of, plan_for_scans, rows_of, sent
@@ -109,8 +109,13 @@ class Owned:
 class Part(StrEnum):
     """Which owners are read."""
 
-    FIRST_HALF = f"positions where portfolio_id < '{UUID(int=1 << 127)}'"
-    SECOND_HALF = f"positions where portfolio_id >= '{UUID(int=1 << 127)}'"
+    FIRST_HALF = f"portfolio_id < '{UUID(int=1 << 127)}'"
+    SECOND_HALF = f"portfolio_id >= '{UUID(int=1 << 127)}'"
+
+    @classmethod
+    def of(cls, part: Part | None) -> str:
+        """SQL for those positions; None: all."""
+        return f"positions where {part}" if part else "positions"
 
 
 @dataclass(frozen=True)
@@ -168,7 +173,7 @@ def read_owned(connection: psycopg.Connection[Any], first: date, part: Part | No
         first: what ended before this day concerns nobody.
         part: of whom; None: of all."""
     plan_for_scans(connection)
-    owners = sent(connection, _OWNERS.format(positions=part or "positions", rows="0"), [], OWNER)
+    owners = sent(connection, _OWNERS.format(positions=Part.of(part), rows="0"), [], OWNER)
     return Owned(owners, sent(connection, _OTHERS_OF, {"first": first, "owners": _of_more(owners)}, OTHER))
 
 
@@ -180,7 +185,7 @@ def read_base(connection: psycopg.Connection[Any], first: date, part: Part | Non
     if plain_table(state) is None:
         return Base(read_owned(connection, first, part), "", state, True, read)
     plan_for_scans(connection)
-    row = connection.execute(_ALL.format(positions=part or "positions"), binary=True).fetchone()
+    row = connection.execute(_ALL.format(positions=Part.of(part)), binary=True).fetchone()
     assert row is not None
     owners = rows_of(row[0], OWNER)
     asked = {"first": first, "owners": _of_more(owners), "oldest": row[1]}

@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from refresh_assets.core.book import BAD, MISSING, Days, Decimals, Rows
 from refresh_assets.core.market import Betas, Factor, Factors, Prices
-from refresh_assets.core.money import Exact
+from refresh_assets.core.money import LARGEST, Exact
 from refresh_assets.core.omissions import Omission
 from refresh_assets.errors import ExceptionCode
 from refresh_assets.store import packed
-from refresh_assets.store.arrow import LARGEST, decimals, floats, index_in
 from refresh_assets.store.arrow import days as day_numbers
+from refresh_assets.store.arrow import decimals, floats, index_in
 from refresh_assets.store.database import Snapshot, value
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.packed import Text, number

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 
 from refresh_assets.core.book import BAD, NEVER, PRIVATE, Decimals, Events, Positions, Valuations
-from refresh_assets.store.arrow import FINEST, LARGEST, decimals, index_in, upper_and_lower, uuid_column, uuids
+from refresh_assets.core.money import FINEST, LARGEST
 from refresh_assets.store.arrow import days as day_numbers
+from refresh_assets.store.arrow import decimals, index_in, upper_and_lower, uuid_column, uuids
 from refresh_assets.store.database import Snapshot, value
 from refresh_assets.store.dates import EPOCH, LAST, PREVIOUS
-
-if TYPE_CHECKING:
-    import psycopg
+from refresh_assets.store.optional import NO_EVENTS
 
 Bounds = tuple[UUID, UUID]
 """Lowest and highest portfolio_id of a range."""
@@ -99,18 +97,6 @@ def events_of(rows: pa.Table, positions: Positions) -> Events:
         Decimals(quantity.exact.where(state == 0), state),
         decimals(rows["price"], negative_is_bad=True),
     )
-
-
-NO_EVENTS = (
-    "(select null::uuid as id, null::uuid as position_id, null::date as trade_date, null::numeric as quantity_closed,"
-    " null::numeric as price limit 0)"
-)
-
-
-def events_source(connection: psycopg.Connection[Any]) -> str:
-    """SQL for the realized events, where other statements need them: the table is optional."""
-    found = connection.execute("select to_regclass('position_realized_events') is not null").fetchone()
-    return "position_realized_events" if found and found[0] else NO_EVENTS
 
 
 def valuations_of(rows: pa.Table, positions: Positions) -> Valuations:

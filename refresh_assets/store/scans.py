@@ -27,11 +27,13 @@ def plan_for_scans(connection: psycopg.Connection[Any]) -> None:
 
     Compiling (jit) costs more than such a scan, the planner's price of a parallel worker is that of 1,000 pages, it takes
     the state of an aggregate for 8 kB a group where most groups have none, and a look-up by an index for four times as dear as
-    it is."""
+    it is. One worker, not two: three processes that group take longer than two where there are two cores, and a look has no
+    claim to more."""
     connection.execute(
         "select set_config('jit', 'off', true), set_config('parallel_setup_cost', '0', true),"
         " set_config('parallel_tuple_cost', '0', true), set_config('hash_mem_multiplier', '1000', true),"
-        " set_config('random_page_cost', '1.1', true)"
+        " set_config('random_page_cost', '1.1', true), set_config('max_parallel_workers_per_gather',"
+        " least(current_setting('max_parallel_workers_per_gather')::int, 1)::text, true)"
     )
 
 

@@ -15,11 +15,11 @@ import numpy as np
 import psycopg
 
 from refresh_assets.calendar import TradingCalendar
+from refresh_assets.core.money import FINEST, LARGEST
 from refresh_assets.core.splits import SPLITS, split_rows
 from refresh_assets.errors import ExceptionCode
-from refresh_assets.store.arrow import FINEST, LARGEST
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT, STARTS, day_number, day_of
-from refresh_assets.store.read_trades import events_source
+from refresh_assets.store.optional import events_source
 
 BATCH_DAYS = 20
 """Days compared by one statement: 20 x 5,000 marks take 0.05 s, 250 days at once 1.2 s, as their hash no longer fits."""

@@ -159,6 +159,15 @@ def look_in_parts(database: Database, many: bool) -> tuple[list[int], list[int]]
         return expected.count.tolist(), expected.hashes.tolist()
 
 
+def held_in_parts(database: Database) -> set[str] | None:
+    """Symbols held on DAY, by a look that reads half of the owners at most; None: left to the next one."""
+    with pytest.MonkeyPatch.context() as patch, database.connect() as connection:
+        patch.setattr(holdings, "ROWS_AT_ONCE", -1)
+        now = now_of(connection)
+        held = now.held_on(DAY, at_once=False)
+        return None if held is None or now.nearly else set(held.symbols)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(writes(), *[st.booleans()] * 4), min_size=1, max_size=6))
 def test_after_any_writes_it_is_what_reading_all_would_give(
@@ -179,10 +188,16 @@ def test_after_any_writes_it_is_what_reading_all_would_give(
         if in_parts:
             seen = look_in_parts(database, many)
             assert seen in (None, read_anew(database)[:2]), statement
+            assert held_in_parts(database) in (None, read_anew(database)[2]), statement
         if looked_at:
             assert found(database) == read_anew(database), statement
+    in_two = [held_in_parts(database) for _ in range(LOOKS_FOR_HELD)]
+    assert in_two[-1] == read_anew(database)[2]
     assert found(database) == read_anew(database)
 
+
+LOOKS_FOR_HELD = 5
+"""Owners by halves, what they hold by halves, and once more where a half was read before the last write."""
 
 WRITES = [
     ("a price", "update positions set last_price = 1 where id = %s", uid("position", 11)),

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresh_assets.core.book import BAD, MISSING, NEVER, OK
+from refresh_assets.core.money import LARGEST
 from refresh_assets.store import inputs as inputs_of_a_run
 from refresh_assets.store import read_market
-from refresh_assets.store.arrow import LARGEST, decimals, money_column
+from refresh_assets.store.arrow import decimals, money_column
 from refresh_assets.store.database import Database
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.inputs import RunInputs

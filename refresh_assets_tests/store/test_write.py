@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from refresh_assets.assets.analytic import Part
 from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
+from refresh_assets.core.money import FINEST
 from refresh_assets.core.snapshots import snapshots
 from refresh_assets.errors import NoPrices
-from refresh_assets.store.arrow import FINEST, decimals
+from refresh_assets.store.arrow import decimals
 from refresh_assets.store.database import Database
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.extras import write_marks
