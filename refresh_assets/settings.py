@@ -6,18 +6,17 @@ scenario file (core/scenarios.py), `OTEL_*` (OpenTelemetry reads those itself)."
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date
+from operator import index
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+import attrs
+from attrs.validators import deep_iterable, ge, instance_of, le
 
 from refresh_assets.errors import SettingsError
 
@@ -31,23 +30,60 @@ _SECRETS = ("database_url", "alert_urls")
 _LONGEST_VALUE_SHOWN = 80  # characters; an error is one line
 
 
-def _wrapped(value: object) -> object:
-    # Wrapped before anything is checked: pydantic keeps the input of a failed check in its error.
-    return SecretStr(value.strip()) if isinstance(value, str) else value
+class Secret:
+    """A text that shows itself nowhere but where it is asked for; equal to another of the same text.
+
+    No class of attrs or dataclasses, as `asdict` would take it apart."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def get_secret_value(self) -> str:
+        """The text itself: to be handed on, never logged."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return self._value == other._value if isinstance(other, Secret) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __str__(self) -> str:
+        return "**********"
+
+    def __repr__(self) -> str:
+        return f"Secret('{self}')"
 
 
-def _database_url(secret: SecretStr) -> SecretStr:
+class Unfit(ValueError):
+    """A value that a setting does not take, and why: words that may stand in a log, so never a secret's."""
+
+
+def _secret(value: str | Secret) -> Secret:
+    # Not value.strip(): bytes may be a password too, and would pass.
+    return value if isinstance(value, Secret) else Secret(str.strip(value))
+
+
+def _database_url(_settings: object, _field: attrs.Attribute[Any], secret: Secret) -> None:
+    if reason := _unreadable(secret):
+        raise Unfit(reason)
+
+
+def _unreadable(secret: Secret) -> str | None:
+    """Why the drivers cannot use a URL. Told, not raised: a traceback would lead here, to the URL itself."""
     from psycopg import ProgrammingError, conninfo  # loads libpq: only where there is a database
 
     url = secret.get_secret_value()
-    _split_database_url(url)
     try:
+        _split_database_url(url)
         conninfo.conninfo_to_dict(_plain(url))
-    except ProgrammingError:  # libpq's own words quote the part that it dislikes, be it the password
-        raise ValueError(
-            "PostgreSQL's client library cannot read it (a % that encodes nothing, a wrong option)"
-        ) from None
-    return secret
+    except Unfit as unfit:
+        return str(unfit)
+    except (ProgrammingError, ValueError):  # their words quote the part that they dislike, be it the password
+        return "PostgreSQL's client library cannot read it (a % that encodes nothing, a wrong option)"
+    return None
 
 
 def _plain(url: str) -> str:
@@ -58,7 +94,7 @@ def _split_database_url(url: str) -> tuple[str, list[str], str]:
     """User part with its `@` (or empty), hosts with their ports, and path with query; messages never quote the URL."""
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in _DATABASE_SCHEMES:
-        raise ValueError("it does not start with postgresql://")
+        raise Unfit("it does not start with postgresql://")
     netloc = re.split(r"[/?#]", rest, maxsplit=1)[0]
     tail = rest[len(netloc) :]
     user, at, hosts = netloc.rpartition("@")
@@ -66,137 +102,190 @@ def _split_database_url(url: str) -> tuple[str, list[str], str]:
     # An @ after the host means that a / or ? of the password was taken for the end of the host.
     misplaced_at = "@" in user or "@" in (tail.partition("?")[0] if at else tail)
     if misplaced_at or "#" in tail or None in ports:
-        raise ValueError(
+        raise Unfit(
             "user, password, host and port cannot be told apart; write / : @ # ? in a password as %2F and so on"
         )
     if any(port is not None and port[1] and not 0 < int(port[1]) < 2**16 for port in ports):
-        raise ValueError("the port is not between 1 and 65535")
+        raise Unfit("the port is not between 1 and 65535")
     return user + at, hosts.split(","), tail
 
 
-def _alert_urls(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _alert_urls(value: str | Secret | Iterable[str | Secret]) -> tuple[Secret, ...]:
+    if not isinstance(value, (str, Secret)):
+        return tuple(_secret(url) for url in value)
+    text = _secret(value).get_secret_value().strip(" \t\n,")
     # A comma may be part of an apprise URL (several recipients): only one before the next scheme:// divides.
-    return tuple(SecretStr(url) for url in re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", value.strip(" \t\n,")) if url)
+    return tuple(Secret(url) for url in re.split(r"[\s,]+(?=[A-Za-z][\w+.-]*://)", text) if url)
 
 
-def _every_alert_url(urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+def _every_alert_url(_settings: object, _field: attrs.Attribute[Any], urls: tuple[Secret, ...]) -> None:
     for number, url in enumerate(urls, start=1):
         if not re.fullmatch(r"[A-Za-z][\w+.-]*://\S+", url.get_secret_value()):
-            raise ValueError(f"URL {number} of {len(urls)} is not a service, :// and an address without blanks")
-    return urls
+            raise Unfit(f"URL {number} of {len(urls)} is not a service, :// and an address without blanks")
 
 
-def _iso_date(value: object) -> object:
-    # pydantic alone would also take seconds since 1970 and instants.
+def _whole_number(value: str | int) -> int:
+    return int(_digits(value)) if isinstance(value, str) else index(value)
+
+
+def _fraction(value: str | float) -> float:
+    return float(_digits(value) if isinstance(value, str) else value)
+
+
+def _digits(text: str) -> str:
+    # int() and float() alone would also take 1_0 and the digits of other scripts: slips rather than numbers.
+    if "_" in text or not text.strip().isascii():
+        raise ValueError("not a number in plain digits")
+    return text
+
+
+def _iso_date(value: str | date) -> date:
     if not isinstance(value, str):
         return value
     text = value.strip()
+    # date.fromisoformat alone would also take weeks, and dates without dashes.
     if not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-        raise ValueError(f"{_shortened(text)} is not YYYY-MM-DD")
+        raise Unfit(f"{_shortened(text)} is not YYYY-MM-DD")
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no day of the calendar") from None
+        raise Unfit(f"{text!r} is no day of the calendar") from None
 
 
-def _iso_dates(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    return [_iso_date(text) for text in re.split(r"[\s,]+", value) if text]
+def _iso_dates(value: str | Iterable[str | date]) -> tuple[date, ...]:
+    if isinstance(value, str):
+        value = [text for text in re.split(r"[\s,]+", value) if text]
+    return tuple(sorted({_iso_date(day) for day in value}))
 
 
-def _sorted_once(days: tuple[date, ...]) -> tuple[date, ...]:
-    return tuple(sorted(set(days)))
+def _identifier(_settings: object, _field: attrs.Attribute[Any], name: str) -> None:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", name, re.ASCII):
+        raise Unfit("not lower-case letters, digits and _, at most 63 of them, with no digit first")
+    if name.startswith("pg_") or name == "information_schema":
+        raise Unfit("PostgreSQL keeps that name for itself")
 
 
-def _identifier(value: str) -> str:
-    if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", value, re.ASCII):
-        raise ValueError("not lower-case letters, digits and _, at most 63 of them, with no digit first")
-    if value.startswith("pg_") or value == "information_schema":
-        raise ValueError("PostgreSQL keeps that name for itself")
-    return value
+def _not_dagsters(_settings: object, _field: attrs.Attribute[Any], name: str) -> None:
+    if name == DAGSTER_SCHEMA:
+        raise Unfit("Dagster's own storage lives in that schema")
 
 
-def _not_dagsters(value: str) -> str:
-    if value == DAGSTER_SCHEMA:
-        raise ValueError("Dagster's own storage lives in that schema")
-    return value
-
-
-def _readable_file(path: Path) -> Path:
+def _readable_file(_settings: object, _field: attrs.Attribute[Any], path: Path) -> None:
     if not os.path.isfile(path):
-        raise ValueError("that is not a file" if os.path.exists(path) else "there is no such file")
+        raise Unfit("that is not a file" if os.path.exists(path) else "there is no such file")
     if not os.access(path, os.R_OK):
-        raise ValueError("that file may not be read")
-    return path
+        raise Unfit("that file may not be read")
 
 
-def _dask_address(value: str) -> str:
-    if not re.fullmatch(rf"({'|'.join(_DASK_SCHEMES)})://\S+", value):
-        raise ValueError(f"it does not start with one of {', '.join(scheme + '://' for scheme in _DASK_SCHEMES)}")
-    return value
+def _dask_address(_settings: object, _field: attrs.Attribute[Any], address: str) -> None:
+    if not re.fullmatch(rf"({'|'.join(_DASK_SCHEMES)})://\S+", address):
+        raise Unfit(f"it does not start with one of {', '.join(scheme + '://' for scheme in _DASK_SCHEMES)}")
 
 
-Schema = Annotated[str, AfterValidator(_identifier)]
-Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
-
-class Settings(BaseModel):
+@attrs.frozen(kw_only=True)
+class Settings:
     """Every setting of the refresh; `load()` reads it from the environment and words what is wrong.
 
-    The description of a field says what is expected of it: error messages and documentation read it there.
-    Source: spec section 14.
+    The description of a field says what is expected of it: error messages and documentation read it there. On attrs,
+    which the command line has loaded anyway: every command waits for this module. Source: spec section 14.
+
+    Raises:
+        ValueError: a value, or the text of one, that a field does not take.
+        TypeError: a value of another type, or a name that is no field's. Neither's words show a secret.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, populate_by_name=True, defer_build=True
+    database_url: Secret | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(_secret),
+        validator=attrs.validators.optional(_database_url),
+        metadata={"description": "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"},
     )
-
-    database_url: Annotated[SecretStr, AfterValidator(_database_url), BeforeValidator(_wrapped)] | None = Field(
-        default=None, description="postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-    )
-    # `schema` alone is a method of pydantic's models
-    schema_name: Annotated[Schema, AfterValidator(_not_dagsters)] = Field(
+    schema_name: str = attrs.field(
         default="public",
-        validation_alias=f"{PREFIX}SCHEMA",
-        description="the plain lower-case name of the schema of our tables",
+        validator=[_identifier, _not_dagsters],
+        metadata={
+            "variable": f"{PREFIX}SCHEMA",
+            "description": "the plain lower-case name of the schema of our tables",
+        },
     )
-    platform_schema: Schema = Field(default="public", description="the plain lower-case name of the platform's schema")
-    start_date: Annotated[date, BeforeValidator(_iso_date)] = Field(
+    platform_schema: str = attrs.field(
+        default="public",
+        validator=_identifier,
+        metadata={"description": "the plain lower-case name of the platform's schema"},
+    )
+    start_date: date = attrs.field(
         default=date(2020, 1, 2),
-        ge=date(1970, 1, 1),
-        le=date(2100, 12, 31),
-        description="a date YYYY-MM-DD from 1970 to 2100",
+        converter=_iso_date,
+        validator=[instance_of(date), ge(date(1970, 1, 1)), le(date(2100, 12, 31))],
+        metadata={"description": "a date YYYY-MM-DD from 1970 to 2100"},
     )
-    extra_closures: Annotated[tuple[date, ...], BeforeValidator(_iso_dates), AfterValidator(_sorted_once)] = Field(
-        default=(), description="dates YYYY-MM-DD divided by commas or spaces"
+    extra_closures: tuple[date, ...] = attrs.field(
+        default=(),
+        converter=_iso_dates,
+        validator=deep_iterable(instance_of(date)),
+        metadata={"description": "dates YYYY-MM-DD divided by commas or spaces"},
     )
-    gate_deadline_minutes: int = Field(
-        default=60, ge=0, le=1440, description="a whole number of minutes from 0 to 1440"
+    gate_deadline_minutes: int = attrs.field(
+        default=60,
+        converter=_whole_number,
+        validator=[ge(0), le(1440)],
+        metadata={"description": "a whole number of minutes from 0 to 1440"},
     )
-    gate_interval_seconds: int = Field(default=30, ge=1, le=300, description="a whole number of seconds from 1 to 300")
-    onboarding_wait_seconds: int = Field(
-        default=120, ge=0, le=3600, description="a whole number of seconds from 0 to 3600"
+    gate_interval_seconds: int = attrs.field(
+        default=30,
+        converter=_whole_number,
+        validator=[ge(1), le(300)],
+        metadata={"description": "a whole number of seconds from 1 to 300"},
     )
-    min_price_coverage: Fraction = Field(default=0.80, description="a fraction from 0 to 1")
-    failure_alert_fraction: Fraction = Field(default=0.10, description="a fraction from 0 to 1")
-    correlation_max_symbols: int = Field(
-        default=100, ge=2, le=1000, description="a whole number of symbols from 2 to 1000"
+    onboarding_wait_seconds: int = attrs.field(
+        default=120,
+        converter=_whole_number,
+        validator=[ge(0), le(3600)],
+        metadata={"description": "a whole number of seconds from 0 to 3600"},
     )
-    max_heal_days: int = Field(default=250, ge=1, le=25_000, description="a whole number of days from 1 to 25000")
-    scenarios_file: Annotated[Path, AfterValidator(_readable_file)] | None = Field(
-        default=None, description="the path of a readable file of stress scenarios"
+    min_price_coverage: float = attrs.field(
+        default=0.80,
+        converter=_fraction,
+        validator=[ge(0), le(1)],
+        metadata={"description": "a fraction from 0 to 1"},
     )
-    alert_urls: Annotated[tuple[SecretStr, ...], BeforeValidator(_alert_urls), AfterValidator(_every_alert_url)] = (
-        Field(default=(), description="apprise URLs such as mailto://..., divided by commas or spaces")
+    failure_alert_fraction: float = attrs.field(
+        default=0.10,
+        converter=_fraction,
+        validator=[ge(0), le(1)],
+        metadata={"description": "a fraction from 0 to 1"},
     )
-    dask_scheduler: Annotated[str, AfterValidator(_dask_address)] | None = Field(
-        default=None, description="the address of a Dask scheduler such as tcp://HOST:8786"
+    correlation_max_symbols: int = attrs.field(
+        default=100,
+        converter=_whole_number,
+        validator=[ge(2), le(1000)],
+        metadata={"description": "a whole number of symbols from 2 to 1000"},
+    )
+    max_heal_days: int = attrs.field(
+        default=250,
+        converter=_whole_number,
+        validator=[ge(1), le(25_000)],
+        metadata={"description": "a whole number of days from 1 to 25000"},
+    )
+    scenarios_file: Path | None = attrs.field(
+        default=None,
+        converter=attrs.converters.optional(Path),
+        validator=attrs.validators.optional(_readable_file),
+        metadata={"description": "the path of a readable file of stress scenarios"},
+    )
+    alert_urls: tuple[Secret, ...] = attrs.field(
+        default=(),
+        converter=_alert_urls,
+        validator=_every_alert_url,
+        metadata={"description": "apprise URLs such as mailto://..., divided by commas or spaces"},
+    )
+    dask_scheduler: str | None = attrs.field(
+        default=None,
+        validator=attrs.validators.optional(_dask_address),
+        metadata={"description": "the address of a Dask scheduler such as tcp://HOST:8786"},
     )
 
-    def require_database_url(self) -> SecretStr:
+    def require_database_url(self) -> Secret:
         """The database's URL, still wrapped.
 
         Raises:
@@ -232,23 +321,7 @@ class Settings(BaseModel):
         return f"postgresql+psycopg://{user}{hosts[0]}{path or '/' * bool(mark)}{mark}{query}"
 
 
-def _build() -> None:
-    """Make the model's validator without pydantic's plugins: the first one made looks for them in the metadata of every
-    installed distribution, a fifth of what loading this module takes, and none of them is to see a secret."""
-    before = os.environ.get(_PLUGINS)
-    os.environ[_PLUGINS] = "__all__"
-    try:
-        Settings.model_rebuild()
-    finally:
-        # Not for the models of others, such as Dagster's, nor for processes that this one starts.
-        if before is None:
-            del os.environ[_PLUGINS]
-        else:
-            os.environ[_PLUGINS] = before
-
-
-_PLUGINS: Final = "PYDANTIC_DISABLE_PLUGINS"
-_build()
+_FIELDS: Final = attrs.fields_dict(Settings)
 
 
 def load() -> Settings:
@@ -259,67 +332,65 @@ def load() -> Settings:
             variable, its value unless it is a secret, and the mend.
     """
     _refuse_unknown(os.environ)
-    try:
-        # Without a name of its own here: a traceback may show the local variables of this function.
-        return Settings.model_validate(_given(os.environ))
-    except ValidationError as error:
-        wrong = error.errors(include_url=False)
-    # Raised out here, so that no traceback leads back to an error that knows the input.
-    raise _in_words(wrong)
+    settings, wrong = _read(_given(os.environ))
+    if wrong:
+        raise _in_words(wrong)
+    return settings
 
 
 def variable(field: str) -> str:
     """The environment variable of a field of `Settings`."""
-    alias = Settings.model_fields[field].validation_alias
-    return alias if isinstance(alias, str) else f"{PREFIX}{field.upper()}"
+    name: str = _FIELDS[field].metadata.get("variable", f"{PREFIX}{field.upper()}")
+    return name
 
 
-def _given(environment: Mapping[str, str]) -> dict[str, str]:
-    """Field -> text; compose files pass unset variables on as empty ones."""
+def _given(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Field -> text, a secret's wrapped before anything looks at it; compose files pass unset variables on as empty ones."""
     texts = {name.upper(): text for name, text in environment.items() if text}
-    return {field: texts[variable(field)] for field in Settings.model_fields if variable(field) in texts}
+    given = {field: texts[variable(field)] for field in _FIELDS if variable(field) in texts}
+    return {field: _secret(text) if field in _SECRETS else text for field, text in given.items()}
+
+
+def _read(given: Mapping[str, Any]) -> tuple[Settings, dict[str, str]]:
+    """The settings, and field -> what is wrong with it: one by one, as attrs stops at the first that is wrong."""
+    settings, wrong = Settings(), {}
+    for field, value in given.items():
+        try:
+            settings = attrs.evolve(settings, **{field: value})
+        except ValueError as error:
+            shown = "cannot be used" if isinstance(value, Secret) else f"is {_shortened(value)}"
+            # Words of others, on a range or a number, say less than what is expected.
+            reason = f": {error}" if isinstance(error, Unfit) else ""
+            wrong[field] = f"{variable(field)} {shown}, expected {_FIELDS[field].metadata['description']}{reason}"
+    return settings, wrong
 
 
 def _refuse_unknown(names: Iterable[str]) -> None:
-    known = [variable(field) for field in Settings.model_fields]
+    known = [variable(field) for field in _FIELDS]
     for name in sorted(names):
         if name.upper().startswith(PREFIX) and name.upper() not in known:
-            # Compared without the prefix, which would make everything look alike.
-            near = difflib.get_close_matches(
-                name.upper().removeprefix(PREFIX), [k.removeprefix(PREFIX) for k in known], n=1
-            )
+            near = _most_like(name.upper().removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in known])
             raise SettingsError(
                 what=f"{name if name.isprintable() and len(name) < 64 else _shortened(name)} is no setting of the refresh",
-                mend=f"rename it to {PREFIX}{near[0]}, or unset it"
-                if near
-                else f"unset it; there are {', '.join(known)}",
+                mend=f"rename it to {PREFIX}{near}, or unset it" if near else f"unset it; there are {', '.join(known)}",
             )
 
 
-def _in_words(wrong: list[ErrorDetails]) -> SettingsError:
-    fields = {variable(field): field for field in Settings.model_fields}
-    names = [str(error["loc"][0]) for error in wrong]
-    names = [name if name in fields else variable(name) for name in names]
-    first, field = wrong[0], fields[names[0]]
-    info = Settings.model_fields[field]
-    shown = "cannot be used" if field in _SECRETS else f"is {_shortened(first['input'])}"
-    also = list(dict.fromkeys(name for name in names if name != names[0]))
-    return SettingsError(
-        what=f"{names[0]} {shown}, expected {info.description}{_reason(first)}"
-        + (f" (also wrong: {', '.join(also)})" if also else ""),
-        mend=f"correct {names[0]}, or unset it ({_default(info)})",
-    )
+def _most_like(name: str, known: list[str]) -> str | None:
+    """Both without the prefix, which would make everything look alike."""
+    import difflib  # no start-up waits for it
+
+    return next(iter(difflib.get_close_matches(name, known, n=1)), None)
 
 
-def _shortened(value: Any) -> str:
-    text = repr(str(value) if isinstance(value, date) else value)
-    return text if len(text) <= _LONGEST_VALUE_SHOWN else f"{text[:_LONGEST_VALUE_SHOWN]}..."
+def _in_words(wrong: Mapping[str, str]) -> SettingsError:
+    first, *others = wrong
+    default = _FIELDS[first].default
+    also = f" (also wrong: {', '.join(variable(field) for field in others)})" if others else ""
+    has = "it has no default" if default in (None, ()) else f"default {default}"
+    return SettingsError(what=f"{wrong[first]}{also}", mend=f"correct {variable(first)}, or unset it ({has})")
 
 
-def _reason(error: ErrorDetails) -> str:
-    cause = error.get("ctx", {}).get("error")
-    return f": {cause}" if isinstance(cause, ValueError) else ""
-
-
-def _default(info: FieldInfo) -> str:
-    return "it has no default" if info.default in (None, ()) else f"default {info.default}"
+def _shortened(text: str) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= _LONGEST_VALUE_SHOWN else f"{shown[:_LONGEST_VALUE_SHOWN]}..."

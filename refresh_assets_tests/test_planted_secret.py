@@ -6,6 +6,7 @@ words (test_settings_secrets.py), one alert's delivery (automation/test_alerts.p
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+import attrs
 import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
@@ -215,7 +217,7 @@ def test_no_secret_is_in_what_the_process_shows_of_itself(
         shown += [
             str(settings),
             str(database),
-            settings.model_dump_json(),
+            json.dumps(attrs.asdict(settings), default=str),
             repr(vars(refresh)),
             repr(night.inputs.snapshot),
         ]

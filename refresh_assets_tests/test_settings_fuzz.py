@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from unittest import mock
 
+import attrs
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from refresh_assets.errors import SettingsError
 from refresh_assets.settings import Settings, load, variable
 
-PLAIN = [variable(field) for field in Settings.model_fields if field not in ("database_url", "alert_urls")]
+PLAIN = [variable(field) for field in attrs.fields_dict(Settings) if field not in ("database_url", "alert_urls")]
 SECRET = ["REFRESH_DATABASE_URL", "REFRESH_ALERT_URLS"]
 LONGEST_LINE = 700
 
@@ -117,7 +118,7 @@ def test_a_secret_is_taken_or_refused_in_one_line_without_being_shown(name: str,
 def test_any_other_name_is_refused_in_one_line(name: str, value: str) -> None:
     """With the name, and never the value: it may be a secret under a name with a slip."""
     name, value = f"REFRESH_{name}", f"Zq7planted{value}"
-    if name.upper() in [variable(field) for field in Settings.model_fields]:
+    if name.upper() in [variable(field) for field in attrs.fields_dict(Settings)]:
         return
     said = refusal(**{name: value})
     assert said is not None
@@ -127,8 +128,29 @@ def test_any_other_name_is_refused_in_one_line(name: str, value: str) -> None:
     assert len(said) < LONGEST_LINE
 
 
-@pytest.mark.parametrize("value", [" 7 ", "7"])
-def test_blanks_around_a_number_are_taken(value: str) -> None:
+@pytest.mark.parametrize("value", [" 7 ", "7", "+7", "007", "\t7\n", "\u00a07"])
+def test_blanks_around_a_number_and_a_sign_are_taken(value: str) -> None:
     """As a compose file leaves them."""
     with mock.patch.dict(os.environ, {"REFRESH_MAX_HEAL_DAYS": value}):
         assert load().max_heal_days == 7
+
+
+@pytest.mark.parametrize(
+    "value", ["7.0", "7.5", "7.", "1e2", "1_000", "\u0663", "0x10", "+ 7", "--7", "true", " ", "\udcff"]
+)
+def test_what_is_no_plain_whole_number_is_refused(value: str) -> None:
+    """int() would take some of them, and nobody means them."""
+    assert (refusal(REFRESH_MAX_HEAL_DAYS=value) or "").startswith("REFRESH_MAX_HEAL_DAYS is ")
+
+
+@pytest.mark.parametrize("value", ["0.5", " .5 ", "+5e-1", "0.50"])
+def test_a_fraction_is_taken_in_every_usual_form(value: str) -> None:
+    with mock.patch.dict(os.environ, {"REFRESH_MIN_PRICE_COVERAGE": value}):
+        assert load().min_price_coverage == 0.5
+
+
+@pytest.mark.parametrize(
+    "value", ["0_0.5", "\u0660.\u0665", "inf", "-inf", "nan", "1e400", "1.0000001", "50%", "1/2", "0,5", " "]
+)
+def test_what_is_no_plain_fraction_is_refused(value: str) -> None:
+    assert (refusal(REFRESH_MIN_PRICE_COVERAGE=value) or "").startswith("REFRESH_MIN_PRICE_COVERAGE is ")

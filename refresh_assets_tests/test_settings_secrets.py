@@ -5,17 +5,20 @@ Here: what a URL means to psycopg and SQLAlchemy; texts, reprs and tracebacks wi
 
 from __future__ import annotations
 
+import copy
+import json
 import traceback
+from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import ValidationError
 from sqlalchemy import create_engine
 
 from refresh_assets.errors import SettingsError
-from refresh_assets.settings import Settings, load
+from refresh_assets.settings import Secret, Settings, load
 
 PASSWORD = "hunter2secret"
 URL = f"postgresql://risk:{PASSWORD}@db.example:5433/platform"
@@ -43,7 +46,7 @@ URL = f"postgresql://risk:{PASSWORD}@db.example:5433/platform"
     ],
 )
 def test_psycopg_and_sqlalchemy_reach_the_same_database(url: str, parts: dict[str, str]) -> None:
-    settings = Settings(database_url=url)  # type: ignore[arg-type]
+    settings = Settings(database_url=url)
     assert settings.psycopg_url().startswith("postgresql://")
     assert conninfo_to_dict(settings.psycopg_url()) == parts
     engine = create_engine(settings.sqlalchemy_url())
@@ -65,6 +68,8 @@ def test_psycopg_and_sqlalchemy_reach_the_same_database(url: str, parts: dict[st
         f"postgresql://u:12/{PASSWORD}@h/db",
         f"postgresql://u:12?{PASSWORD}@h/db",
         f"postgresql://u:[{PASSWORD}@h:port/db",
+        f"postgresql://u:{PASSWORD}@h:{'9' * 5000}/db",
+        f"postgresql://u:{PASSWORD}\udcff@h/db",
         f"postgresql://u:{PASSWORD}@h/db?{PASSWORD}=1",
         PASSWORD,
     ],
@@ -75,33 +80,68 @@ def test_a_refused_url_shows_its_secret_nowhere(monkeypatch: pytest.MonkeyPatch,
         load()
     refused = raised.value
     told = "".join(traceback.format_exception(refused)) + repr(refused) + repr(refused.__context__)
-    frames = refused.__traceback__
-    while frames is not None and frames.tb_frame.f_code is not load.__code__:  # this test's own frames know the URL
-        frames = frames.tb_next
+    assert PASSWORD not in told + _with_locals(refused)
+    for by_hand in (url, Secret(url)):
+        with pytest.raises(ValueError, match=r".") as direct:
+            Settings(database_url=by_hand)
+        assert PASSWORD not in "".join(traceback.format_exception(direct.value)) + repr(direct.value)
+        assert direct.value.__context__ is None
+    assert PASSWORD not in _with_locals(direct.value)  # of the wrapped one, that is
+
+
+def _with_locals(error: BaseException) -> str:
+    """As a tool that shows local variables prints it, but for the frame of the test itself, which knows the URL."""
+    assert error.__traceback__ is not None
+    frames = error.__traceback__.tb_next
     assert frames is not None
-    told += "".join(traceback.TracebackException(type(refused), refused, frames, capture_locals=True).format())
-    assert PASSWORD not in told
-    with pytest.raises(ValidationError) as direct:
-        Settings(database_url=url)  # type: ignore[arg-type]
-    assert PASSWORD not in str(direct.value) + repr(direct.value.errors())
+    return "".join(traceback.TracebackException(type(error), error, frames, capture_locals=True).format())
 
 
 def test_an_accepted_secret_shows_nowhere() -> None:
-    settings = Settings(database_url=URL, alert_urls=f"slack://{PASSWORD}")  # type: ignore[arg-type]
-    told = f"{settings}{settings!r}{settings.model_dump()}{settings.model_dump_json()}"
+    settings = Settings(database_url=URL, alert_urls=f"slack://{PASSWORD}")
+    fields = attrs.asdict(settings)
+    told = f"{settings}{settings!r}{fields}{attrs.astuple(settings)}{json.dumps(fields, default=str)}"
     assert PASSWORD not in told
     assert settings.psycopg_url() == URL
-    with pytest.raises(ValidationError) as frozen:
-        settings.database_url = None
+    with pytest.raises(attrs.exceptions.FrozenInstanceError) as frozen:
+        settings.database_url = None  # type: ignore[misc]
     assert PASSWORD not in str(frozen.value)
+
+
+def test_a_secret_is_shown_by_no_form_and_known_by_its_text() -> None:
+    """Not padded, not in a container, not attribute by attribute; only its own method gives it."""
+    secret = Secret(PASSWORD)
+    assert str(secret) == f"{secret}" == "**********"
+    assert repr(secret) == "Secret('**********')"
+    assert PASSWORD not in f"{[secret]}{ {secret: secret} }{secret!a}{json.dumps([secret], default=str)}"
+    with pytest.raises(TypeError) as padded:
+        f"{secret:>20}"
+    with pytest.raises(TypeError) as dumped:
+        json.dumps(secret)
+    with pytest.raises(TypeError) as opened:
+        vars(secret)
+    for refused in (padded, dumped, opened):
+        assert PASSWORD not in str(refused.value)
+    assert secret.get_secret_value() == PASSWORD
+    assert secret == Secret(PASSWORD) == copy.deepcopy(secret) != Secret("another")
+    assert secret != PASSWORD
+    assert len({secret, Secret(PASSWORD)}) == 1
+
+
+@pytest.mark.parametrize("value", [5, PASSWORD.encode(), [PASSWORD]])
+def test_what_is_no_text_is_refused_without_being_shown(value: Any) -> None:
+    for field in ("database_url", "alert_urls"):
+        with pytest.raises((TypeError, ValueError)) as refused:
+            Settings(**{field: value})
+        assert PASSWORD not in str(refused.value) + repr(refused.value)
 
 
 @given(st.text(alphabet="abc0123456789:/@#?%[]=&,+. ", max_size=30))
 def test_any_url_is_either_taken_by_both_drivers_or_refused_without_being_shown(rest: str) -> None:
     try:
-        settings = Settings(database_url=f"postgresql://secret{rest}")  # type: ignore[arg-type]
-    except ValidationError as error:
-        refused = str(error).replace("SecretStr", "")
+        settings = Settings(database_url=f"postgresql://secret{rest}")
+    except ValueError as error:
+        refused = str(error)
     else:
         conninfo_to_dict(settings.psycopg_url())
         create_engine(settings.sqlalchemy_url())

@@ -16,10 +16,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import SecretStr
-
 from refresh_assets.calendar import TradingCalendar
-from refresh_assets.settings import Settings, load
+from refresh_assets.settings import Secret, Settings, load
 from refresh_assets.store.alerts import (
     Alert,
     DayResult,
@@ -76,7 +74,7 @@ def deliver_pending(database: Database, settings: Settings, now: datetime) -> No
         log.error("alerts could not be delivered: %s; they are tried again", type(error).__name__)
 
 
-def _deliver(database: Database, urls: Sequence[SecretStr], alert: Alert, now: datetime) -> None:
+def _deliver(database: Database, urls: Sequence[Secret], alert: Alert, now: datetime) -> None:
     title = f"Portfolio refresh: {alert.kind}" + (f" {alert.day}" if alert.day else "")
     refusals = [_sent(url, number, len(urls), title, alert.words) for number, url in enumerate(urls, start=1)]
     refused = [one for one in refusals if one is not None]
@@ -89,7 +87,7 @@ def _deliver(database: Database, urls: Sequence[SecretStr], alert: Alert, now: d
         note_delivery(connection, alert, now if delivered else None, error)
 
 
-def _sent(secret: SecretStr, number: int, urls: int, title: str, words: str) -> str | None:
+def _sent(secret: Secret, number: int, urls: int, title: str, words: str) -> str | None:
     """None, or why the service did not take the message; names the URL by its place and scheme alone."""
     apprise = _apprise()
     url = secret.get_secret_value()

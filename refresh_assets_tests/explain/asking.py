@@ -10,11 +10,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, localcontext
 from typing import Any
 
-from pydantic import SecretStr
-
 from refresh_assets.explain.answer import Explanation, figures_of
 from refresh_assets.explain.question import Question, explain, explain_each
-from refresh_assets.settings import Settings
+from refresh_assets.settings import Secret, Settings
 from refresh_assets.store.database import Database
 
 LATER = datetime(2026, 3, 13, 21, 30, tzinfo=UTC)
@@ -25,7 +23,7 @@ Figures = dict[str, Any]
 
 def settings_of(database: Database, **more: Any) -> Settings:
     """The settings of a night on a database."""
-    return Settings(database_url=SecretStr(database.url), **more)
+    return Settings(database_url=Secret(database.url), **more)
 
 
 def answer(database: Database, portfolio: object, day: date, now: datetime = LATER, **asked: Any) -> Explanation:
