@@ -114,7 +114,7 @@ def _sold_legs(book: Book, start: Exact, has_start: Bools) -> _Legs:
     weight = np.where(book.kind[row] == OPTIONS, OPTION_MULTIPLIER, 1) * complete
     quantity = sales.quantity.take(order)
     quantity = Exact.zeros(len(row)).plus(Exact(quantity.limbs * weight, quantity.scale))
-    total = _gain(_sale_starts(book, row), quantity, price.exact, start.take(row))
+    total = _gain(starts_among(book, row), quantity, price.exact, start.take(row))
     missing = np.bincount(book.portfolio[row[legs & ~complete]], minlength=book.size)
     return _Legs(
         total, missing, _marked(book, row[sound & price.ok & ~has_start[row]]), _marked(book, row[sound & ~price.ok])
@@ -134,12 +134,16 @@ def _private_legs(book: Book) -> _Legs:
     ends = legs & ~unpriced & (book.value.ok | ~book.held)
     begins = (book.entry_price.ok | ~book.entered) & (book.previous_value.ok | ~book.held_before)
     complete = ends & begins
-    quantity = book.sales.quantity.take(order).where(complete[row])
-    now = sums(book.value.exact.where(complete & book.held), book.starts)
-    then = sums(book.previous_value.exact.where(complete & book.held_before), book.starts)
-    bought = book.quantity.where(complete & book.entered).plus_at(row, quantity.where(book.entered[row]))
-    cost = product_sums(bought, book.entry_price.exact, book.starts)
-    proceeds = product_sums(quantity, price.exact, _sale_starts(book, row))
+    # Few positions are PRIVATE: only those are added up.
+    some, sale = np.flatnonzero(complete), np.flatnonzero(complete[row])
+    starts, row = starts_among(book, some), row[sale]
+    quantity = book.sales.quantity.take(order[sale])
+    now = sums(book.value.exact.take(some).where(book.held[some]), starts)
+    then = sums(book.previous_value.exact.take(some).where(book.held_before[some]), starts)
+    bought = book.quantity.take(some).where(book.entered[some])
+    bought = bought.plus_at(np.searchsorted(some, row), quantity.where(book.entered[row]))
+    cost = product_sums(bought, book.entry_price.exact.take(some), starts)
+    proceeds = product_sums(quantity, price.exact.take(sale), starts_among(book, row))
     total = added(added(now, proceeds), added(then, cost), sign=-1)
     return _Legs(total, count(book, legs & ~complete), ends & ~begins, legs & unpriced)
 
@@ -151,8 +155,8 @@ def _marked(book: Book, rows: Rows) -> Bools:
     return marked
 
 
-def _sale_starts(book: Book, row: Rows) -> Ints:
-    """First sale of each portfolio, of sales in the order of positions."""
+def starts_among(book: Book, row: Rows) -> Ints:
+    """(P,) the first of each portfolio among some positions, ascending, or their sales."""
     return np.searchsorted(book.portfolio[row], np.arange(book.size))
 
 

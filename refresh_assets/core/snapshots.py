@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from refresh_assets.core.book import PRIVATE, Book, Decimals, Uuids
-from refresh_assets.core.daily_pnl import Segment, added, count, daily_pnl
+from refresh_assets.core.daily_pnl import Segment, added, count, daily_pnl, starts_among
 from refresh_assets.core.market import Prices
 from refresh_assets.core.money import (
     MONEY_LIMIT,
@@ -107,9 +107,9 @@ def _gross_before(book: Book, prices: Prices) -> Segment:
 def _long_short(book: Book, valued: Bools, quantity: Exact, close: Exact, own: Decimals) -> tuple[Segment, Segment]:
     private = book.kind == PRIVATE
     up, down = _by_sign(book, quantity, close, valued & ~private)
-    value = own.exact.where(valued & private)
-    own_up = sums(value.where(value.sign() > 0), book.starts)
-    own_down = sums(value.where(value.sign() < 0), book.starts)
+    some = np.flatnonzero(valued & private)  # few, so that only those are added up
+    value, starts = own.exact.take(some), starts_among(book, some)
+    own_up, own_down = (sums(value.where(sign), starts) for sign in (value.sign() > 0, value.sign() < 0))
     return added(up, own_up), added(down, own_down)
 
 
