@@ -6,7 +6,7 @@ unreachable database is called, and the retry of a lost connection. Not here: an
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -116,10 +116,10 @@ class Snapshot:
     One thread at a time may use it."""
 
     def __init__(self, database: Database, connection: Any) -> None:
-        self._begin(connection, database.search_path)
+        self._begin(connection, {"search_path": database.search_path})
 
     def beside(self) -> Snapshot:
-        """A second connection that sees the same moment, so that two threads can read at once.
+        """A second connection that sees the same moment, with the same values, so that two threads can read at once.
 
         Raises DatabaseUnreachable where this connection was lost before the other one saw it."""
         import adbc_driver_manager
@@ -128,7 +128,7 @@ class Snapshot:
         connection = self._connection.adbc_clone()  # it knows the types already: a new one asks for them in 40 ms
         other = Snapshot.__new__(Snapshot)
         try:
-            other._begin(connection, self._search_path, moment)
+            other._begin(connection, self._values, moment)
         except (adbc_driver_manager.ProgrammingError, adbc_driver_manager.DataError) as error:
             other.close()
             if error.sqlstate not in NO_SUCH_SNAPSHOT:
@@ -140,8 +140,8 @@ class Snapshot:
             ) from None
         return other
 
-    def _begin(self, connection: Any, search_path: str, moment: str | None = None) -> None:
-        self._connection, self._search_path = connection, search_path
+    def _begin(self, connection: Any, values: Mapping[str, object], moment: str | None = None) -> None:
+        self._connection, self._values = connection, dict[str, object]()
         self._cursor = connection.cursor()
         self._cursor.execute("set transaction isolation level repeatable read, read only")
         # Two of these read at once: workers beside them took the cores from each other, and string_agg is dearer in parts.
@@ -150,10 +150,11 @@ class Snapshot:
             if not SNAPSHOT_ID.fullmatch(moment):  # the statement takes no parameter
                 raise ValueError(f"{moment!r} is not the id of a snapshot")
             self._cursor.execute(f"set transaction snapshot '{moment}'")
-        self.set(search_path=search_path)
+        self.set(**values)
 
     def set(self, **values: object) -> None:
         """Give values to the queries that follow."""
+        self._values |= values
         for name, value in values.items():
             key = name if name == "search_path" else f"refresh_assets.{name}"
             self._cursor.execute("select set_config($1, $2, true)", parameters=(key, str(value)))
@@ -163,6 +164,16 @@ class Snapshot:
         """The rows of a query, in columns."""
         self._cursor.execute(query)
         return self._cursor.fetch_arrow_table()
+
+    def batches(self, query: str) -> Iterator[pa.Table]:
+        """The same, some rows at a time; nothing else may be asked until all are taken. One table at least, maybe empty."""
+        import pyarrow as pa
+
+        self._cursor.execute(query)
+        with self._cursor.fetch_record_batch() as reader:
+            yield reader.schema.empty_table()
+            for batch in reader:
+                yield pa.Table.from_batches([batch])
 
     def close(self) -> None:
         self._cursor.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import cached_property
@@ -25,6 +26,7 @@ from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
+from refresh_assets.store.by_chunk import SetAside
 from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.memory import give_back_large_blocks, share_one_heap
@@ -57,7 +59,10 @@ class LedgerReader:
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reading positions")
         self._decoding = ThreadPoolExecutor(CHUNKS_AHEAD, thread_name_prefix="decoding positions")
         self._ledgers: dict[int, Future[tuple[Ledger, list[Named]]]] = {}
-        self._trades: tuple[int, Future[Trades]] | None = None
+        self._trades: Future[Trades] | None = None
+        self._aside: SetAside | None = None
+        self._was_tried = False
+        self._given_up = threading.Event()
         self.symbols: Future[list[str]] = Future()
         self._platform = self._reading.submit(self._begin)
 
@@ -91,9 +96,12 @@ class LedgerReader:
         return Portfolios(everyone.id[some], everyone.start[some], everyone.deleted[some])
 
     def close(self) -> None:
+        self._given_up.set()
         for pool in (self._reading, self._decoding):
             self.symbols.cancel()
             pool.shutdown(cancel_futures=True)
+        if self._aside is not None:
+            self._aside.close()
         self._snapshot.close()
 
     def _begin(self) -> tuple[Portfolios, list[Named]]:
@@ -109,18 +117,40 @@ class LedgerReader:
         rows: Future[pa.Table] | None = None
         for one in range(chunk, min(chunk + ahead, self.chunks)):
             if one not in self._ledgers:
-                if rows is None or not at_once:
-                    bounds = None if at_once else self._bounds(one, one + 1)
-                    rows = self._reading.submit(read.read_positions, self._snapshot, bounds)
+                if not at_once:
+                    rows = self._reading.submit(self._rows_of, one)
+                elif rows is None:
+                    rows = self._reading.submit(read.read_positions, self._snapshot)
                 self._ledgers[one] = self._decoding.submit(self._decoded, one, self._trades_of(one), rows, at_once)
 
+    def _rows_of(self, chunk: int) -> pa.Table:
+        """A chunk's rows of positions: put aside with all others, or read by themselves. For the reading thread."""
+        aside = self._set_aside()
+        found = aside.positions(chunk) if aside is not None else None
+        return read.read_positions_between(self._snapshot, self._bounds(chunk, chunk + 1)) if found is None else found
+
+    def _set_aside(self) -> SetAside | None:
+        """Everybody's rows by chunk, read at the first call; None where the disk has no room for them."""
+        if not self._was_tried:
+            self._was_tried = True
+            with suppress(OSError):
+                firsts = self.portfolios.id[:: self._size]
+                with_trades = self.chunks > CACHED_CHUNKS
+                self._aside = SetAside(self._snapshot, firsts, self._tables, with_trades, self._given_up)
+        return self._aside
+
     def _trades_of(self, chunk: int) -> Future[Trades]:
-        group = chunk - chunk % CACHED_CHUNKS
-        if self._trades is None or self._trades[0] != group:
-            whole = self.chunks <= CACHED_CHUNKS
-            bounds = None if whole else self._bounds(group, min(group + CACHED_CHUNKS, self.chunks))
-            self._trades = group, self._reading.submit(read_trades, self._snapshot, bounds, self._tables)
-        return self._trades[1]
+        whole = self.chunks <= CACHED_CHUNKS
+        if not whole:
+            return self._reading.submit(self._own_trades, chunk)
+        if self._trades is None:
+            self._trades = self._reading.submit(read_trades, self._snapshot, None, self._tables)
+        return self._trades
+
+    def _own_trades(self, chunk: int) -> Trades:
+        aside = self._set_aside()
+        found = aside.trades(chunk) if aside is not None else None
+        return read_trades(self._snapshot, self._bounds(chunk, chunk + 1), self._tables) if found is None else found
 
     def _decoded(
         self, chunk: int, trades: Future[Trades], rows: Future[pa.Table], at_once: bool
@@ -238,11 +268,8 @@ def read_inputs(
             tables = check_platform(connection, database)
         snapshot = take()
     previous = {day: calendar.previous(day) for day in days}
-    run_days = {"previous": previous[days[0]], "last": days[-1]}
-    snapshot.set(**run_days)
-    beside = snapshot.beside()
-    beside.set(**run_days)
-    reader = LedgerReader(beside, tables, chunk_portfolios)
+    snapshot.set(previous=previous[days[0]], last=days[-1])
+    reader = LedgerReader(snapshot.beside(), tables, chunk_portfolios)
     try:
         return _read(snapshot, reader, calendar, days, previous)
     except BaseException:

@@ -107,17 +107,12 @@ def read_bad_portfolios(snapshot: Snapshot) -> list[Omission]:
     return found
 
 
-def read_positions(snapshot: Snapshot, bounds: Bounds | None) -> pa.Table:
+def read_positions(snapshot: Snapshot, some: str = "true") -> pa.Table:
     """Rows of positions that any day of the run may hold, in no order.
 
     Args:
-        bounds: of the portfolios; None: all of them.
-        snapshot: `previous` and `last` are set: the trading day before the run's first day, and the run's last day."""
-    mine = "portfolio_id is not null"
-    if bounds is not None:
-        snapshot.set(low=bounds[0], high=bounds[1])
-        # For an index: a scan of all rows would work the two values out for each of them.
-        mine = f"portfolio_id between {value('low', 'uuid')} and {value('high', 'uuid')}"
+        snapshot: `previous` and `last` are set: the trading day before the run's first day, and the run's last day.
+        some: SQL that chooses among them."""
     return packed.fetch(
         snapshot,
         {
@@ -134,9 +129,16 @@ def read_positions(snapshot: Snapshot, bounds: Bounds | None) -> pa.Table:
             "deleted": End(DELETED, of="deleted_at"),
         },
         f"""
-        from positions where {mine} and {CONCERNED}
+        from positions where portfolio_id is not null and {some} and {CONCERNED}
         """,
     )
+
+
+def read_positions_between(snapshot: Snapshot, bounds: Bounds) -> pa.Table:
+    """Those of the portfolios between two ids."""
+    snapshot.set(low=bounds[0], high=bounds[1])
+    # For an index: a scan of all rows would work the two values out for each of them.
+    return read_positions(snapshot, f"portfolio_id between {value('low', 'uuid')} and {value('high', 'uuid')}")
 
 
 def rows_between(rows: pa.Table, bounds: Bounds) -> pa.Table:
@@ -155,7 +157,9 @@ def read_ledger(
     snapshot: Snapshot, portfolios: Portfolios, bounds: Bounds, symbols: Sequence[str], tables: Collection[str]
 ) -> tuple[Ledger, list[Named]]:
     """A chunk's rows, read and decoded at once: for who wants a single chunk."""
-    return ledger_of(portfolios, read_positions(snapshot, bounds), read_trades(snapshot, bounds, tables), symbols)
+    return ledger_of(
+        portfolios, read_positions_between(snapshot, bounds), read_trades(snapshot, bounds, tables), symbols
+    )
 
 
 def ledger_of(

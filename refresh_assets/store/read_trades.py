@@ -5,7 +5,7 @@ Not here: the positions (read.py), what was held on a day (core/book.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,27 +46,54 @@ def read_trades(snapshot: Snapshot, bounds: Bounds | None, tables: Collection[st
     return Trades(_read_events(snapshot, mine, tables), _read_valuations(snapshot, mine, tables))
 
 
-def _read_events(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
-    """Those after D' of the run's first day: those before are in no quantity as of a day of the run."""
+def owned_events(snapshot: Snapshot, tables: Collection[str]) -> Iterator[pa.Table]:
+    """Realized events of all portfolios, with the portfolio_id of their position; some at a time."""
     source = "position_realized_events" if "position_realized_events" in tables else NO_EVENTS
-    return snapshot.fetch(
+    yield from _owned(snapshot, _events(source, ""), source)
+
+
+def owned_valuations(snapshot: Snapshot, tables: Collection[str]) -> Iterator[pa.Table]:
+    """Dated valuations likewise."""
+    if "private_valuations" in tables:
+        yield from _owned(snapshot, _valuations(""), "private_valuations")
+    else:
+        yield from _owned(snapshot, NO_VALUATIONS, f"({NO_VALUATIONS})")
+
+
+def _owned(snapshot: Snapshot, rows: str, source: str) -> Iterator[pa.Table]:
+    # A position that stands there twice is one owner of its rows, as for who asks portfolio by portfolio.
+    yield from snapshot.batches(
         f"""
+        select rows.*, owner.portfolio_id from ({rows}) rows join (
+            select distinct p.id, p.portfolio_id from positions p
+            where p.portfolio_id is not null and p.id in (select s.position_id from {source} s)
+        ) owner on owner.id = rows.position_id
+        """
+    )
+
+
+def _read_events(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
+    source = "position_realized_events" if "position_realized_events" in tables else NO_EVENTS
+    return snapshot.fetch(_events(source, mine))
+
+
+def _events(source: str, mine: str) -> str:
+    """Those after D' of the run's first day: those before are in no quantity as of a day of the run."""
+    return f"""
         select e.id, e.position_id, case when e.trade_date is not null then
             least(greatest(e.trade_date, date '1900-01-01'), date '9999-12-31') end as trade_date,
             e.quantity_closed, e.price
         from {source} e where (e.trade_date is null or e.trade_date > {PREVIOUS}) {mine}
         """
-    )
 
 
 def _read_valuations(snapshot: Snapshot, mine: str, tables: Collection[str]) -> pa.Table:
+    return snapshot.fetch(_valuations(mine) if "private_valuations" in tables else NO_VALUATIONS)
+
+
+def _valuations(mine: str) -> str:
     """Those of PRIVATE positions: of the run's days, and the last usable one before."""
-    if "private_valuations" not in tables:
-        return snapshot.fetch(
-            "select null::uuid as position_id, null::date as as_of, null::numeric as market_value limit 0"
-        )
-    return snapshot.fetch(
-        f"""
+    return f"""
         select position_id, as_of, market_value from (
             select v.*, max(as_of) filter (
                 where as_of <= {PREVIOUS} and market_value between -{LARGEST} and {LARGEST} and scale(market_value) <= {FINEST}
@@ -74,7 +101,9 @@ def _read_valuations(snapshot: Snapshot, mine: str, tables: Collection[str]) -> 
             from private_valuations v where as_of <= {LAST} {mine}
         ) known where settled is null or as_of >= settled
         """
-    )
+
+
+NO_VALUATIONS = "select null::uuid as position_id, null::date as as_of, null::numeric as market_value limit 0"
 
 
 def events_of(rows: pa.Table, positions: Positions) -> Events:
