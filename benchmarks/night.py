@@ -72,7 +72,7 @@ class Measured:
     memory: list[dict[str, float]] = field(default_factory=list)
     days_at_once: list[float] = field(default_factory=list)
     days_one_by_one: list[float] = field(default_factory=list)
-    days_through_dagster: list[float] = field(default_factory=list)
+    days_through_dagster: list[dict[str, float]] = field(default_factory=list)
 
 
 def main() -> int:
@@ -171,7 +171,7 @@ def measure(url: str, options: argparse.Namespace, measured: Measured) -> None:
         measured.days_one_by_one.append(sum(sum(one_night.run(database, [day]).values()) for day in days))
         check_night(url)
         forget(url)
-        measured.days_through_dagster.append(one_night.in_own_process("dagster", url, *days)["seconds"])
+        measured.days_through_dagster.append(one_night.in_own_process("dagster", url, *days))
         check_night(url)
 
 
@@ -268,8 +268,10 @@ def summary(options: argparse.Namespace, measured: Measured) -> dict[str, Any]:
         at_once, one_by_one = _median(measured.days_at_once), _median(measured.days_one_by_one)
         result["days"] = {"days": options.days, "at_once": at_once, "one_by_one": one_by_one}
         result["ratios"]["days_at_once_to_one_by_one"] = at_once / one_by_one
-        result["days"]["one_run"] = one_run = _median(measured.days_through_dagster)
-        result["ratios"]["one_run_to_a_run_a_day"] = one_run / (options.days * launched["seconds"])
+        for name, ratio in (("seconds", "one_run_to_a_run_a_day"), ("process_seconds", "one_process_to_one_a_day")):
+            together = _median([one[name] for one in measured.days_through_dagster])
+            result["days"][ratio] = {"together": together, "each": launched[name]}
+            result["ratios"][ratio] = together / (options.days * launched[name])
     return result
 
 
@@ -321,9 +323,12 @@ def ratio_table(result: dict[str, Any]) -> Table:
         words = f"{days['days']} days at once / one by one"
         ratio = f"{ratios['days_at_once_to_one_by_one']:.2f} x"
         rows.append((words, ratio, f"{days['at_once']:.1f} s / {days['one_by_one']:.1f} s"))
-        ratio = f"{ratios['one_run_to_a_run_a_day']:.2f} x"
-        each = f"{days['one_run']:.1f} s / {days['days']} x {dagster['seconds']:.2f} s"
-        rows.append((f"through Dagster, one run of {days['days']} days / a run a day", ratio, each))
+        for words, key in (
+            (f"through Dagster, one run of {days['days']} days / a run a day", "one_run_to_a_run_a_day"),
+            ("the same with the processes of the runs", "one_process_to_one_a_day"),
+        ):
+            each = f"{days[key]['together']:.1f} s / {days['days']} x {days[key]['each']:.2f} s"
+            rows.append((words, f"{ratios[key]:.2f} x", each))
     overhead = f"{dagster['seconds']:.2f} s, in a process of {dagster['process_seconds']:.2f} s"
     rows.append(("through Dagster, above the night", f"{dagster['overhead']:+.2f} s", overhead))
     seconds = f"{dagster['seconds']:.2f} s / {dagster['without_checks']:.2f} s"
