@@ -111,27 +111,44 @@ class HeldOn:
         return cls(frozenset(parts[0].decode().split("\0")[1:]))
 
 
-def held_on(
+@dataclass(frozen=True)
+class Found:
+    """Listed symbols of some owners: held on a day, and those of which they hold nothing, but may have on that day."""
+
+    held: frozenset[str] = frozenset()
+    unsure: frozenset[str] = frozenset()
+
+    def with_more(self, other: Found) -> Found:
+        """Of other owners too."""
+        return Found(self.held | other.held, self.unsure | other.unsure)
+
+
+def found_on(
     connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void], part: Part | None = None
-) -> HeldOn:
-    """Symbols of PUBLIC and OPTIONS positions held on a day.
+) -> Found:
+    """Symbols of PUBLIC and OPTIONS positions on a day.
 
     Args:
         absent: owners of positions that do not exist on the day.
         part: of whose positions; None: of all."""
     plan_for_scans(connection)
-    asked: dict[str, object] = {"day": day, "absent": as_array(absent)}
-    but = _BUT if len(absent) else ""
-    row = connection.execute(
-        _HELD_ON.format(but=but, part=f" and {part}" if part else ""), asked, binary=True, prepare=False
-    ).fetchone()
+    query = _HELD_ON.format(but=_BUT if len(absent) else "", part=f" and {part}" if part else "")
+    row = connection.execute(query, {"day": day, "absent": as_array(absent)}, binary=True, prepare=False).fetchone()
     found = list(zip(row[0], row[1], strict=True)) if row and row[0] else []
-    held, unsure = {symbol for symbol, there in found if there}, [symbol for symbol, there in found if not there]
+    return Found(
+        frozenset(symbol for symbol, there in found if there), frozenset(symbol for symbol, there in found if not there)
+    )
+
+
+def held_on(connection: psycopg.Connection[Any], day: date, absent: npt.NDArray[np.void], found: Found) -> HeldOn:
+    """Symbols held on a day, of what was found of all owners: those too that were sold since, of which nobody holds more."""
+    held, unsure = found.held, found.unsure - found.held
     if unsure:
-        query = _SOLD_LATER.format(events=events_source(connection), but=but)
-        sold = connection.execute(query, {**asked, "symbols": unsure}, binary=True, prepare=False).fetchone()
-        held.update((sold[0] if sold else None) or ())
-    return HeldOn(frozenset(held))
+        query = _SOLD_LATER.format(events=events_source(connection), but=_BUT if len(absent) else "")
+        asked = {"day": day, "absent": as_array(absent), "symbols": list(unsure)}
+        sold = connection.execute(query, asked, binary=True, prepare=False).fetchone()
+        held = held.union((sold[0] if sold else None) or ())
+    return HeldOn(held)
 
 
 def closes_on(connection: psycopg.Connection[Any], held: HeldOn, day: date) -> tuple[int, int]:

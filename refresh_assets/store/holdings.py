@@ -17,7 +17,7 @@ import numpy.typing as npt
 import psycopg
 
 from refresh_assets.store.counters import plain_table, rows_in, without_counters
-from refresh_assets.store.coverage import Held, HeldOn, held_on, held_symbols
+from refresh_assets.store.coverage import Found, Held, HeldOn, found_on, held_on, held_symbols
 from refresh_assets.store.expected import Portfolios, day_numbers, read_portfolios
 from refresh_assets.store.gate_memory import ACCOUNTING, joined, keep, look_up, turn
 from refresh_assets.store.owned import Base, Owned, Part, read_base, read_owned, written_since
@@ -180,27 +180,27 @@ class Holdings:
         if self.full:
             return None
         if not self._large:
-            found = held_on(self._connection, day, absent.owners)
-        elif (first := self._first_half_held(day, state, absent, at_once)) is not None:
-            second = held_on(self._connection, day, absent.owners, Part.SECOND_HALF)
-            found = HeldOn(first.symbols | second.symbols)
+            symbols = found_on(self._connection, day, absent.owners)
+        elif (first := self._found_of_half(day, state, absent, at_once)) is not None:
+            symbols = first.with_more(found_on(self._connection, day, absent.owners, Part.SECOND_HALF))
         else:
             return None
+        found = held_on(self._connection, day, absent.owners, symbols)
         self.nearly = self.nearly or absent.state != state
         if not self.nearly:
             keep(self._connection, "held", state, found)
         return found
 
-    def _first_half_held(self, day: date, state: str, absent: Absent, at_once: bool) -> HeldOn | None:
-        """As the last look read it, which is used once; None: this look did."""
+    def _found_of_half(self, day: date, state: str, absent: Absent, at_once: bool) -> Found | None:
+        """Of the first half of the owners, as the last look read it, which is used once; None: this look did."""
         which = f"{day} {self._turn}"
         known = look_up(self._connection, HALF_HELD, which, HeldHalf)
         if known is not None and not known.used and (at_once or known.state == state):
             keep(self._connection, HALF_HELD, which, replace(known, used=True))
             self.nearly = known.state != state
-            return known.held
+            return known.found
         self.full = True
-        found = held_on(self._connection, day, absent.owners, Part.FIRST_HALF)
+        found = found_on(self._connection, day, absent.owners, Part.FIRST_HALF)
         keep(self._connection, HALF_HELD, which, HeldHalf(found, state))
         return None
 
@@ -236,18 +236,20 @@ class Holdings:
 
 @dataclass(frozen=True)
 class HeldHalf:
-    """Listed symbols that the first half of the owners hold on a day, with the state of what that was read from."""
+    """What was found of the first half of the owners on a day, with the state of what that was read from."""
 
-    held: HeldOn
+    found: Found
     state: str
     used: bool = False
 
     def to_parts(self) -> list[bytes]:
-        return [*self.held.to_parts(), self.state.encode(), str(int(self.used)).encode()]
+        symbols = [part for some in (self.found.held, self.found.unsure) for part in HeldOn(some).to_parts()]
+        return [*symbols, self.state.encode(), str(int(self.used)).encode()]
 
     @classmethod
     def from_parts(cls, parts: list[bytes]) -> HeldHalf:
-        return cls(HeldOn.from_parts(parts[:1]), parts[1].decode(), parts[2] == b"1")
+        held, unsure = (HeldOn.from_parts([part]).symbols for part in parts[:2])
+        return cls(Found(held, unsure), parts[2].decode(), parts[3] == b"1")
 
 
 @dataclass(frozen=True)
