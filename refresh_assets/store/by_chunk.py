@@ -48,7 +48,8 @@ class ByChunk:
         self._firsts = upper_and_lower(firsts)
         self._file = tempfile.TemporaryFile(prefix="refresh-assets-")  # noqa: SIM115 closed by close()
         self._schema: pa.Schema | None = None
-        self._places: list[list[tuple[int, int, int]]] = [[] for _ in firsts]
+        # By part, (C + 1,) where the rows of each chunk begin, and where the last ones end.
+        self._places: dict[int, npt.NDArray[np.int64]] = {}
         self._writing = threading.Lock()
 
     def put(self, rows: pa.Table, part: int) -> None:
@@ -59,15 +60,16 @@ class ByChunk:
         chunk = self._chunks_of(uuids(rows["portfolio_id"]))
         order = np.argsort(chunk, kind="stable")
         sorted_rows = rows.take(pa.array(order)).combine_chunks()
-        ends = np.searchsorted(chunk[order], np.arange(len(self._places) + 1))
+        ends = np.searchsorted(chunk[order], np.arange(len(self._firsts[0]) + 1))
         slices = [sorted_rows.slice(begin, end - begin) for begin, end in itertools.pairwise(ends.tolist())]
-        contents = [[batch.serialize() for batch in one.to_batches()] for one in slices]
+        contents = [batch.serialize() for one in slices for batch in one.to_batches()]
+        sizes = np.zeros(len(slices) + 1, dtype=np.int64)
+        sizes[1 + np.flatnonzero(np.diff(ends))] = [content.size for content in contents]
         with self._writing:
             self._schema = self._schema or sorted_rows.schema
-            for places, batches in zip(self._places, contents, strict=True):
-                for content in batches:
-                    places.append((part, self._file.seek(0, 2), content.size))
-                    self._file.write(content)
+            self._places[part] = self._file.seek(0, 2) + np.cumsum(sizes)
+            for content in contents:
+                self._file.write(content)
 
     def end(self) -> None:
         """All rows are put aside. Raises OSError where the disk is full."""
@@ -77,9 +79,9 @@ class ByChunk:
         """Rows of a chunk, once `end` was called; None where there is none of any chunk."""
         if self._schema is None:
             return None
-        places = [(place, size) for _, place, size in sorted(self._places[chunk])]
-        parts = [pa.py_buffer(os.pread(self._file.fileno(), size, place)) for place, size in places]
-        batches = [pa.ipc.read_record_batch(part, self._schema) for part in parts]
+        places = [self._places[part][chunk : chunk + 2].tolist() for part in sorted(self._places)]
+        contents = [os.pread(self._file.fileno(), end - begin, begin) for begin, end in places if end > begin]
+        batches = [pa.ipc.read_record_batch(pa.py_buffer(content), self._schema) for content in contents]
         return pa.Table.from_batches(batches, self._schema).combine_chunks()
 
     def close(self) -> None:
