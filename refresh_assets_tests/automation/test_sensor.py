@@ -327,9 +327,9 @@ def test_a_night_that_is_due_starts_within_two_looks_though_many_positions_are_w
     cursor = seen(instance, at("21:00")).cursor
     monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     for clock, words in (
-        ("21:30:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
+        ("21:30:00", "closes are counted within two looks: 2020-02-18 to 2020-02-21"),
         ("21:30:30", None),
-        ("21:31:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
+        ("21:31:00", "closes are counted within two looks: 2020-02-18 to 2020-02-21"),
         ("21:31:30", None),
     ):
         result = seen_after_a_write(four_days, instance, clock, cursor)
@@ -347,7 +347,7 @@ def test_an_empty_cursor_over_many_positions_starts_nothing_before_it_knows_who_
     for clock, words in (
         ("21:40:00", unknown),
         ("21:40:30", unknown),
-        ("21:41:00", "closes are counted at the next look: 2020-02-18 to 2020-02-21"),
+        ("21:41:00", "closes are counted within two looks: 2020-02-18 to 2020-02-21"),
         ("21:41:30", None),
     ):
         result = seen_after_a_write(four_days, instance, clock, cursor)
