@@ -140,6 +140,18 @@ def test_pages_without_a_row_that_concerns_the_day_change_nothing(
         assert ledgers_of(crowd) == expected
 
 
+def test_a_platform_without_sales_and_valuations_has_none_by_chunk_either(
+    crowd: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both tables are optional."""
+    execute(crowd, "drop table position_realized_events; drop table private_valuations")
+    monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", len(OWNERS))
+    expected = ledgers_of(crowd)
+    monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", 0)
+    monkeypatch.setattr(inputs, "CACHED_CHUNKS", 1)
+    assert ledgers_of(crowd) == expected
+
+
 def test_who_is_given_up_reads_no_further(crowd: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that is stopped does not wait until a large platform was read."""
     monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", 0)
