@@ -182,6 +182,16 @@ def _dask_address(_settings: object, _field: attrs.Attribute[Any], address: str)
         raise Unfit(f"it does not start with one of {', '.join(scheme + '://' for scheme in _DASK_SCHEMES)}")
 
 
+def _count(default: int, of: str, least: int, most: int) -> Any:
+    """A field of a whole number, whose description says the bounds that it is held to."""
+    return attrs.field(
+        default=default,
+        converter=_whole_number,
+        validator=[ge(least), le(most)],
+        metadata={"description": f"a whole number of {of} from {least} to {most}"},
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Every setting of the refresh; `load()` reads it from the environment and words what is wrong.
@@ -225,24 +235,9 @@ class Settings:
         validator=deep_iterable(instance_of(date)),
         metadata={"description": "dates YYYY-MM-DD divided by commas or spaces"},
     )
-    gate_deadline_minutes: int = attrs.field(
-        default=60,
-        converter=_whole_number,
-        validator=[ge(0), le(1440)],
-        metadata={"description": "a whole number of minutes from 0 to 1440"},
-    )
-    gate_interval_seconds: int = attrs.field(
-        default=30,
-        converter=_whole_number,
-        validator=[ge(1), le(300)],
-        metadata={"description": "a whole number of seconds from 1 to 300"},
-    )
-    onboarding_wait_seconds: int = attrs.field(
-        default=120,
-        converter=_whole_number,
-        validator=[ge(0), le(3600)],
-        metadata={"description": "a whole number of seconds from 0 to 3600"},
-    )
+    gate_deadline_minutes: int = _count(60, "minutes", 0, 1440)
+    gate_interval_seconds: int = _count(30, "seconds", 1, 300)
+    onboarding_wait_seconds: int = _count(120, "seconds", 0, 3600)
     min_price_coverage: float = attrs.field(
         default=0.80,
         converter=_fraction,
@@ -255,18 +250,8 @@ class Settings:
         validator=[ge(0), le(1)],
         metadata={"description": "a fraction from 0 to 1"},
     )
-    correlation_max_symbols: int = attrs.field(
-        default=100,
-        converter=_whole_number,
-        validator=[ge(2), le(1000)],
-        metadata={"description": "a whole number of symbols from 2 to 1000"},
-    )
-    max_heal_days: int = attrs.field(
-        default=250,
-        converter=_whole_number,
-        validator=[ge(1), le(25_000)],
-        metadata={"description": "a whole number of days from 1 to 25000"},
-    )
+    correlation_max_symbols: int = _count(100, "symbols", 2, 1000)
+    max_heal_days: int = _count(250, "days", 1, 25_000)
     scenarios_file: Path | None = attrs.field(
         default=None,
         converter=attrs.converters.optional(Path),
