@@ -1,12 +1,14 @@
 """Whether somebody wrote to a table, or to what a view shows: by PostgreSQL's own counters.
 
-Here: counters.py on views, views of views and partitions. Not here: what the gate remembers by it (test_gate_facts.py)."""
+Here: counters.py on views, views of views, partitions, tables of which a role may read some columns. Not here: what the gate
+remembers by it (test_gate_facts.py)."""
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
-from refresh_assets.store.counters import states_of
+from refresh_assets.store.counters import plain_table, states_of
 from refresh_assets.store.database import Database
 from refresh_assets_tests.worlds import execute, insert, portfolio
 
@@ -62,3 +64,18 @@ def test_a_partitioned_table_is_followed_to_its_partitions(database: Database) -
     execute(database, "insert into closes values ('2026-03-13')")
     with database.connect() as connection:
         assert before != states_of(connection, ["closes"])["closes"]
+
+
+def test_a_role_that_may_not_ask_who_wrote_a_row_reads_all(database: Database) -> None:
+    """Columns alone are granted to it, and the transaction's is not among them."""
+    with psycopg.connect(database.url) as connection:
+        role = f"columns_{database.url.rpartition('/')[2].partition('?')[0]}"
+        connection.execute(f"create role {role}".encode())
+        connection.execute(f"grant usage on schema public to {role}; grant select (id) on positions to {role}".encode())
+        connection.execute(f"set role {role}".encode())
+        assert plain_table(states_of(connection, ["positions"])["positions"]) is None
+        connection.execute("reset role")
+        connection.execute(f"grant select (xmin) on positions to {role}".encode())
+        connection.execute(f"set role {role}".encode())
+        assert plain_table(states_of(connection, ["positions"])["positions"]) is not None
+        connection.rollback()

@@ -386,18 +386,3 @@ def test_through_views_all_is_read_after_a_write(world: Database) -> None:
     before = found(viewed)
     execute(world, "delete from positions where portfolio_id = %s", uid("portfolio", 2))
     assert found(viewed) == read_anew(viewed) != before
-
-
-def test_a_role_that_may_not_ask_who_wrote_a_row_reads_all(world: Database) -> None:
-    """Columns alone are granted to it, and the transaction's is not among them."""
-    with psycopg.connect(world.url) as connection:
-        role = f"columns_{world.url.rpartition('/')[2].partition('?')[0]}"
-        connection.execute(f"create role {role}".encode())
-        connection.execute(f"grant usage on schema public to {role}; grant select (id) on positions to {role}".encode())
-        connection.execute(f"set role {role}".encode())
-        assert plain_table(states_of(connection, ["positions"])["positions"]) is None
-        connection.execute("reset role")
-        connection.execute(f"grant select (xmin) on positions to {role}".encode())
-        connection.execute(f"set role {role}".encode())
-        assert plain_table(states_of(connection, ["positions"])["positions"]) is not None
-        connection.rollback()
