@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -56,24 +57,45 @@ VIEWS = ("portfolios", "positions", "position_realized_events", "market_data_cac
 
 @dataclass(frozen=True)
 class Case:
-    """What is written before each look, `views`: read through views, `due`: the latest day is not computed yet, `anew`: by a
-    process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor, `quarter`: looks of a
-    quarter of an hour, in which everything is looked at, `forgotten`: nothing is kept of earlier looks."""
+    """What is written before each look, `views`: read through views, `due`: so many of the latest days are not computed yet,
+    `anew`: by a process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor, `quarter`:
+    looks of a quarter of an hour, in which everything is looked at, `forgotten`: nothing is kept of earlier looks."""
 
     name: str
     write: str = ""
     views: bool = False
-    due: bool = False
+    due: int = 0
     anew: bool = False
     quarter: bool = False
     forgotten: bool = False
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Seconds of SQL of the looks that one answer took."""
+class Taken:
+    """Seconds that a look took, and those of them that it waited for PostgreSQL."""
 
-    looks: tuple[float, ...]
+    whole: float
+    sql: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The looks that one answer took."""
+
+    looks: tuple[Taken, ...]
+
+
+class _TimedCursor(psycopg.Cursor[Any]):
+    """Adds up the seconds of its statements, of all that are alike."""
+
+    seconds = 0.0
+
+    def execute(self, *arguments: Any, **options: Any) -> _TimedCursor:
+        begin = perf_counter()
+        try:
+            return super().execute(*arguments, **options)
+        finally:
+            _TimedCursor.seconds += perf_counter() - begin
 
 
 ONE_POSITION = """UPDATE positions SET exit_price = coalesce(exit_price, 0) + 1 WHERE id = (
@@ -102,23 +124,27 @@ CASES = (
     Case("a position was deleted", ONE_DELETED),
     Case("a position was deleted, a new process", ONE_DELETED, anew=True),
     Case("a night was written", ONE_NIGHT),
-    Case("the day is due, nobody wrote", due=True),
-    Case("the day is due, a close was written", ONE_CLOSE, due=True),
-    Case("the day is due, a close was written, a new process", ONE_CLOSE, due=True, anew=True),
-    Case("the day is due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=True),
-    Case("the same, a new process", f"{ONE_CLOSE}; {ONE_POSITION}", due=True, anew=True),
-    Case("the same, on views", f"{ONE_CLOSE}; {ONE_POSITION}", due=True, views=True),
-    Case("the day is due, a position was deleted, a new process", ONE_DELETED, due=True, anew=True),
-    Case("the day is due, 2,000 positions were written", MANY_POSITIONS, due=True),
-    Case("the same, a new process", MANY_POSITIONS, due=True, anew=True),
-    Case("the day is due, a night and a position were written", f"{ONE_NIGHT}; {ONE_POSITION}", due=True, anew=True),
+    Case("the day is due, nobody wrote", due=1),
+    Case("the day is due, a close was written", ONE_CLOSE, due=1),
+    Case("the day is due, a close was written, a new process", ONE_CLOSE, due=1, anew=True),
+    Case("the day is due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=1),
+    Case("the day is due, a close and a position, a new process", f"{ONE_CLOSE}; {ONE_POSITION}", due=1, anew=True),
+    Case("the day is due, a close and a position, on views", f"{ONE_CLOSE}; {ONE_POSITION}", due=1, views=True),
+    Case("the day is due, a position was deleted, a new process", ONE_DELETED, due=1, anew=True),
+    Case("the day is due, 2,000 positions were written", MANY_POSITIONS, due=1),
+    Case("the day is due, 2,000 positions, a new process", MANY_POSITIONS, due=1, anew=True),
+    Case("the day is due, a night and a position were written", f"{ONE_NIGHT}; {ONE_POSITION}", due=1, anew=True),
+    Case("20 days are due, nobody wrote", due=20),
+    Case("20 days are due, a close was written", ONE_CLOSE, due=20),
+    Case("20 days are due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=20),
+    Case("20 days are due, a close and a position, on views", f"{ONE_CLOSE}; {ONE_POSITION}", due=20, views=True),
     Case("everything is looked at, in 15 minutes", quarter=True),
     Case("everything is looked at, in 15 minutes, a new process", quarter=True, anew=True),
-    Case("the same, the day is due", due=True, quarter=True, anew=True),
-    Case("the same, on views", due=True, views=True, quarter=True, anew=True),
+    Case("the day is due, in 15 minutes, a new process", due=1, quarter=True, anew=True),
+    Case("the day is due, in 15 minutes, on views, a new process", due=1, views=True, quarter=True, anew=True),
     Case("the first looks of all", forgotten=True),
     Case("the first looks of all, on views", forgotten=True, views=True),
-    Case("the first looks of all, the day is due", forgotten=True, due=True),
+    Case("the first looks of all, the day is due", forgotten=True, due=1),
     # The last: it doubles the table.
     Case("every market value was written", ALL_MARKET_VALUES),
 )
@@ -140,7 +166,10 @@ def main() -> int:
         figures = {
             "machine": facts,
             "baseline_ms": [1e3 * one for one in baseline],
-            "looks_ms": {name: [[1e3 * one for one in answer.looks] for answer in of] for name, of in measured.items()},
+            "looks_ms": {
+                name: [[{"sql": 1e3 * one.sql, "whole": 1e3 * one.whole} for one in answer.looks] for answer in of]
+                for name, of in measured.items()
+            },
         }
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return 0
@@ -207,22 +236,22 @@ def answers(url: str, case: Case, options: argparse.Namespace) -> list[Answer]:
     with psycopg.connect(url) as connection:
         if case.due:
             connection.execute(
-                "CREATE TABLE held_back AS SELECT * FROM refresh_days WHERE calculation_date = %s", [DAY]
+                "CREATE TABLE held_back AS SELECT * FROM refresh_days WHERE calculation_date = any(%s)", [_due(case)]
             )
-            connection.execute("DELETE FROM refresh_days WHERE calculation_date = %s", [DAY])
+            connection.execute("DELETE FROM refresh_days WHERE calculation_date = any(%s)", [_due(case)])
     start, now = CALENDAR.nth_before(DAY, options.days), NOW
     _, memory, _ = _look(database, start, now, None, case)
     found = []
     for _ in range(options.looks):
-        taken: list[float] = []
+        taken: list[Taken] = []
         for wait in [QUARTER / 3] * 3 if case.quarter else [timedelta(0)]:
             now += wait
             _write(url, case)
             memory = Memory() if case.forgotten else memory
             left = True
             while left:
-                seconds, memory, left = _look(database, start, now, memory, case)
-                taken.append(seconds)
+                one, memory, left = _look(database, start, now, memory, case)
+                taken.append(one)
                 if len(taken) > MOST_LOOKS:
                     sys.exit(f"benchmark failed: {case.name}: no answer after {MOST_LOOKS} looks")
         found.append(Answer(tuple(taken)))
@@ -231,6 +260,10 @@ def answers(url: str, case: Case, options: argparse.Namespace) -> list[Answer]:
             connection.execute("INSERT INTO refresh_days SELECT * FROM held_back")
             connection.execute("DROP TABLE held_back")
     return found
+
+
+def _due(case: Case) -> list[date]:
+    return CALENDAR.days(CALENDAR.nth_before(DAY, case.due - 1), DAY) if case.due else []
 
 
 def _write(url: str, case: Case) -> None:
@@ -244,19 +277,20 @@ def _write(url: str, case: Case) -> None:
 
 def _look(
     database: Database, start: date, now: datetime, memory: Memory | None, case: Case
-) -> tuple[float, Memory, bool]:
-    """Seconds of SQL, what the next look is told, and whether something is left to it."""
+) -> tuple[Taken, Memory, bool]:
+    """How long it took, what the next look is told, and whether something is left to it."""
     if case.anew or case.forgotten:
         gate_memory.KEPT.clear()
     kept = Memory.from_json(memory.to_json(CALENDAR), CALENDAR) if memory else None
     with database.connect() as connection:
-        begin = perf_counter()
+        connection.cursor_factory = _TimedCursor
+        _TimedCursor.seconds, begin = 0.0, perf_counter()
         facts, memory = read_facts(connection, CALENDAR, start, now, LOOKED_AT_ONCE, memory=kept)
-        seconds = perf_counter() - begin
+        taken = Taken(perf_counter() - begin, _TimedCursor.seconds)
     found = [one.day for one in facts.pending]
-    if not facts.unknown and found != ([DAY] if case.due else []):
-        sys.exit(f"benchmark failed: {case.name}: {len(found)} days are due, expected {int(case.due)}")
-    return seconds, memory, facts.unknown or facts.unread or any(one.coverage is None for one in facts.pending)
+    if not facts.unknown and found != _due(case):
+        sys.exit(f"benchmark failed: {case.name}: {len(found)} days are due, expected {case.due}")
+    return taken, memory, facts.unknown or facts.unread or any(one.coverage is None for one in facts.pending)
 
 
 def table(
@@ -265,26 +299,27 @@ def table(
     measured: dict[str, list[Answer]],
     baseline: Sequence[float],
 ) -> Table:
-    """Milliseconds of the slowest look of each answer, least and median, the median as so many scans of positions, and how many
-    looks an answer took."""
+    """Milliseconds of SQL of the slowest look of each answer, least and median, the median as so many scans of positions; the
+    median of the whole look, and how many looks an answer took."""
     title = (
         f"the gate's look: {options.portfolios:,} portfolios of {options.positions} positions, {options.days:,} past days; ms"
         f" of SQL of the slowest look of an answer, {options.looks} answers of each kind; {facts['cores']} cores, PostgreSQL"
         f" {facts['postgres_server_version']}"
     )
     made = Table(title=title, title_justify="left")
-    for heading in ("before the look", "least", "median", "scans", "looks"):
+    for heading in ("before the look", "least", "median", "scans", "whole", "looks"):
         made.add_column(heading, justify="left" if heading == "before the look" else "right")
     once = statistics.median(baseline)
-    rows = {"one scan of positions": [Answer((one,)) for one in baseline], **measured}
+    rows = {"one scan of positions": [Answer((Taken(one, one),)) for one in baseline], **measured}
     for name, answers_of in rows.items():
-        taken = [1e3 * max(one.looks) for one in answers_of]
-        middle = statistics.median(taken)
+        sql = [1e3 * max(look.sql for look in one.looks) for one in answers_of]
+        middle = statistics.median(sql)
         made.add_row(
             name,
-            f"{min(taken):.1f}",
+            f"{min(sql):.1f}",
             f"{middle:.1f}",
             f"{middle / 1e3 / once:.1f}",
+            f"{statistics.median(1e3 * max(look.whole for look in one.looks) for one in answers_of):.1f}",
             str(max(len(one.looks) for one in answers_of)),
         )
     return made

@@ -269,7 +269,7 @@ _PLAIN = {
     _Verdict.READY: "ready: {}",
     _Verdict.NOT_YET: "nothing is due: the night of {} is due from 21:30 New York on",
     _Verdict.IN_FLIGHT: "in flight: {}",
-    _Verdict.UNKNOWN: "closes are counted within two looks: {}",
+    _Verdict.UNKNOWN: "closes are counted within three looks: {}",
     _Verdict.RUNNING: "the symbol batch is not complete: {}",
     _Verdict.NO_PRICES: "skipped, not one close: {}",
 }

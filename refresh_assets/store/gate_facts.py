@@ -10,10 +10,11 @@ itself, for every night writes to refresh_days, and the platform to positions at
 since is read (holdings.py).
 
 One look reads positions once, and where they are many it leaves to the next one what needs more than that: the second half of
-the owners where all have to be grouped, what follows from both halves, which symbols either half holds on a day that is due.
-The next look does that first and leaves alone what was written in between, so that writes before each look hold nothing up: a
-day that is due is counted within three looks, and what was written is seen some looks later. Meanwhile whom the days should
-account for is as remembered, or, before the first answer, not known: then nothing is due."""
+the owners where all have to be grouped, what follows from both halves, which symbols either half holds on the days that are
+due, when those are held that nobody holds throughout them. The next look does that first and leaves alone what was written in
+between, so that writes before each look hold nothing up: a day that is due is counted within three looks, several within four,
+and what was written is seen some looks later. Meanwhile whom the days should account for is as remembered, or, before the
+first answer, not known: then nothing is due."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ from refresh_assets.core.version import CODE_VERSION
 from refresh_assets.store.agreement import Agreement, Sums
 from refresh_assets.store.batches import COMPLETED, BatchRow, batch_rows
 from refresh_assets.store.counters import states_of
-from refresh_assets.store.coverage import closes_of, closes_on
+from refresh_assets.store.coverage import closes_on
 from refresh_assets.store.expected import day_numbers, expected_portfolios, first_needed
 from refresh_assets.store.gate_memory import ACCOUNTING, MOST_PENDING, STORED, joined, turn
 from refresh_assets.store.gate_memory import Coverage as Coverage
@@ -316,11 +317,8 @@ def _counted(
     connection: psycopg.Connection[Any], days: Sequence[date], holdings: Holdings, at_once: bool
 ) -> dict[date, Coverage] | None:
     """None: left to the next look."""
-    if len(days) == 1:
-        held = holdings.held_on(days[0], at_once)
-        return None if held is None else {days[0]: Coverage(*closes_on(connection, held, days[0]))}
-    spans = holdings.held_between(days[0], days[-1], at_once)
-    return None if spans is None else {day: Coverage(*one) for day, one in closes_of(connection, spans, days).items()}
+    held = holdings.held(days[0], days[-1], at_once)
+    return None if held is None else {day: Coverage(*one) for day, one in closes_on(connection, held, days).items()}
 
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:

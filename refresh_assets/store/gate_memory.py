@@ -148,7 +148,7 @@ def keep(connection: psycopg.Connection[Any], what: str, state: str, found: Part
         connection.execute(_KEEP, [what, f"{_FORM} {state}", found.to_parts()])
 
 
-_FORM = 3  # of the parts: a process of another one reads anew
+_FORM = 4  # of the parts: a process of another one reads anew
 _KEPT = "select content from refresh_gate_memory where kind = %s and state = %s"
 _KEEP = (
     "insert into refresh_gate_memory values (%s, %s, %b) on conflict (kind) do update"

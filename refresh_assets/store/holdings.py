@@ -13,11 +13,10 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 
 from refresh_assets.store.counters import plain_table, rows_in, without_counters
-from refresh_assets.store.coverage import Found, Held, HeldOn, found_on, held_on, held_symbols
+from refresh_assets.store.coverage import Absent, Found, Held, found_between, held_between
 from refresh_assets.store.expected import Portfolios, day_numbers, read_portfolios
 from refresh_assets.store.gate_memory import ACCOUNTING, joined, keep, look_up, turn
 from refresh_assets.store.owned import Base, Owned, Part, read_base, read_owned, written_since
@@ -29,7 +28,7 @@ HOLDING_TABLES = ("portfolios", "positions", "position_realized_events", "refres
 MOST_WRITTEN = 500
 """Rows written to positions since they were read; after more they are read anew."""
 
-HALF_HELD = "held by half"
+FOUND_SO_FAR = "found so far"
 
 ROWS_AT_ONCE = 50_000
 """Of more positions a look reads half of the owners at a time, and one thing at a time."""
@@ -164,104 +163,101 @@ class Holdings:
         for part, half in halves.items():
             keep(self._connection, part.name, self._which, half)
 
-    def held_on(self, day: date, at_once: bool = True) -> HeldOn | None:
-        """Listed symbols held on a day; None where positions were read at this look and must be read again for it, or half
-        of the owners' were read and the rest is for the next.
+    def held(self, first: date, last: date, at_once: bool = True) -> Held | None:
+        """Listed symbols held from one day to another; None where that is for the next looks: positions were read at this
+        one, and must be read again for it by halves of the owners, and where not all is said then, once more.
 
         Args:
             at_once: what an earlier look left is used, even if somebody wrote since: then `nearly` is true."""
-        state = joined(self._states, HOLDING_TABLES, f"{day} {self._turn}")
-        found = None if self._anew else look_up(self._connection, "held", state, HeldOn)
-        if found is not None:
-            return found
-        absent = self._known_absent(day, state, at_once) or self._absent(day, state)
-        if absent is None:
+        days, state = f"{first}..{last}", joined(self._states, HOLDING_TABLES, f"{first}..{last} {self._turn}")
+        held = None if self._anew else look_up(self._connection, "held", state, Held)
+        if held is not None:
+            return held
+        absent = self._known_absent(days, state, at_once) or self._absent(first, last, state)
+        if absent is None or self.full:
             return None
-        if self.full:
+        found = (
+            self._found_in_parts(first, last, state, absent.owners, at_once)
+            if self._large
+            else found_between(self._connection, first, last, absent.owners)
+        )
+        if found is None:
             return None
-        if not self._large:
-            symbols = found_on(self._connection, day, absent.owners)
-        elif (first := self._found_of_half(day, state, absent, at_once)) is not None:
-            symbols = first.with_more(found_on(self._connection, day, absent.owners, Part.SECOND_HALF))
-        else:
-            return None
-        found = held_on(self._connection, day, absent.owners, symbols)
+        held = held_between(self._connection, first, last, found)
         self.nearly = self.nearly or absent.state != state
         if not self.nearly:
-            keep(self._connection, "held", state, found)
-        return found
+            keep(self._connection, "held", state, held)
+        return held
 
-    def _found_of_half(self, day: date, state: str, absent: Absent, at_once: bool) -> Found | None:
-        """Of the first half of the owners, as the last look read it, which is used once; None: this look did."""
-        which = f"{day} {self._turn}"
-        known = look_up(self._connection, HALF_HELD, which, HeldHalf)
-        if known is not None and not known.used and (at_once or known.state == state):
-            keep(self._connection, HALF_HELD, which, replace(known, used=True))
-            self.nearly = known.state != state
-            return known.found
-        self.full = True
-        found = found_on(self._connection, day, absent.owners, Part.FIRST_HALF)
-        keep(self._connection, HALF_HELD, which, HeldHalf(found, state))
-        return None
+    def _found_in_parts(self, first: date, last: date, state: str, absent: Absent, at_once: bool) -> Found | None:
+        """What the last looks found, which is used once, as it stands or with the second half of the owners; None: this look
+        read a half, and what follows is for the next."""
+        which = f"{first}..{last} {self._turn}"
+        known = look_up(self._connection, FOUND_SO_FAR, which, FoundSoFar)
+        if known is None or known.used or not (at_once or known.state == state):
+            known = FoundSoFar(found_between(self._connection, first, last, absent, Part.FIRST_HALF), state, False)
+        elif not known.whole:
+            found = known.found.with_more(found_between(self._connection, first, last, absent, Part.SECOND_HALF))
+            known = FoundSoFar(found, state if known.state == state else "", True, used=not found.others)
+        else:
+            known = replace(known, used=True)
+        keep(self._connection, FOUND_SO_FAR, which, known)
+        self.full = not known.used
+        self.nearly = self.nearly or known.state != state
+        return known.found if known.used else None
 
-    def held_between(self, first: date, last: date, at_once: bool = True) -> Held | None:
-        """Which listed symbols are held from when to when; None likewise."""
-        state = joined(self._states, HOLDING_TABLES, f"{first}..{last} {self._turn}")
-        found = None if self._anew else look_up(self._connection, "spans", state, Held)
-        if found is None and (at_once or not self.full):
-            found = held_symbols(self._connection, first, last)
-            keep(self._connection, "spans", state, found)
-        return found
-
-    def _known_absent(self, day: date, state: str, at_once: bool) -> Absent | None:
+    def _known_absent(self, days: str, state: str, at_once: bool) -> AbsentOwners | None:
         """As an earlier look left it."""
         if self._anew or self._owned is not None:
             return None
-        found = look_up(self._connection, "absent", f"{day}", Absent)
+        found = look_up(self._connection, "absent", days, AbsentOwners)
         return found if found is not None and (at_once or found.state == state != "") else None
 
-    def _absent(self, day: date, state: str) -> Absent | None:
+    def _absent(self, first: date, last: date, state: str) -> AbsentOwners | None:
         owned = self.owned(trusting=True)
         if owned is None:
             return None
         ids, portfolios = owned.owners["id"], self.portfolios()
         row, known = places_of(ids, portfolios.ids)
-        number = int(day_numbers([day])[0])
-        exists = known.copy()
-        exists[known] = (portfolios.start[row[known]] <= number) & (portfolios.deleted[row[known]] > number)
-        absent = Absent(ids[~exists], state if self.current else "")
-        keep(self._connection, "absent", f"{day}", absent)
+        begin, end = day_numbers([first, last])
+        start, deleted = portfolios.start[row[known]], portfolios.deleted[row[known]]
+        ever, throughout = known.copy(), known.copy()
+        ever[known] = (start <= end) & (deleted > begin)
+        throughout[known] = (start <= begin) & (deleted > end)
+        absent = AbsentOwners(Absent(ids[~ever], ids[ever & ~throughout]), state if self.current else "")
+        keep(self._connection, "absent", f"{first}..{last}", absent)
         return absent
 
 
 @dataclass(frozen=True)
-class HeldHalf:
-    """What was found of the first half of the owners on a day, with the state of what that was read from."""
+class FoundSoFar:
+    """What was found of the first half of the owners, or of both, with the state of what that was read from."""
 
     found: Found
     state: str
+    whole: bool
     used: bool = False
 
     def to_parts(self) -> list[bytes]:
-        symbols = [part for some in (self.found.held, self.found.unsure) for part in HeldOn(some).to_parts()]
-        return [*symbols, self.state.encode(), str(int(self.used)).encode()]
+        return [*self.found.to_parts(), self.state.encode(), f"{self.whole:d}{self.used:d}".encode()]
 
     @classmethod
-    def from_parts(cls, parts: list[bytes]) -> HeldHalf:
-        held, unsure = (HeldOn.from_parts([part]).symbols for part in parts[:2])
-        return cls(Found(held, unsure), parts[2].decode(), parts[3] == b"1")
+    def from_parts(cls, parts: list[bytes]) -> FoundSoFar:
+        whole, used = (one == "1" for one in parts[3].decode())
+        return cls(Found.from_parts(parts[:2]), parts[2].decode(), whole, used)
 
 
 @dataclass(frozen=True)
-class Absent:
-    """Owners of positions that do not exist on a day, with the state of what that was read from."""
+class AbsentOwners:
+    """With the state of what that was read from."""
 
-    owners: npt.NDArray[np.void]
+    owners: Absent
     state: str
 
     def to_parts(self) -> list[bytes]:
-        return [self.owners.tobytes(), self.state.encode()]
+        return [self.owners.never.tobytes(), self.owners.at_times.tobytes(), self.state.encode()]
 
     @classmethod
-    def from_parts(cls, parts: list[bytes]) -> Absent:
-        return cls(rows_of(parts[0], np.dtype("V16")), parts[1].decode())
+    def from_parts(cls, parts: list[bytes]) -> AbsentOwners:
+        never, at_times = (rows_of(part, np.dtype("V16")) for part in parts[:2])
+        return cls(Absent(never, at_times), parts[2].decode())

@@ -119,13 +119,13 @@ WAITS = [
         "what was not counted yet waits for the next look",
         facts(done(THURSDAY, coverage=None)),
         "22:00",
-        "closes are counted within two looks: 2026-11-19",
+        "closes are counted within three looks: 2026-11-19",
     ),
     (
         "nor is the latest day called one without closes before it was counted",
         facts(done(has_prices=False, coverage=None)),
         "22:31",
-        "closes are counted within two looks: 2026-11-20",
+        "closes are counted within three looks: 2026-11-20",
     ),
 ]
 

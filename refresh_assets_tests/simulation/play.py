@@ -22,7 +22,7 @@ PAUSE = timedelta(minutes=5)
 """After a failed run of a day. The script fails no day twice."""
 
 
-_LEFT = "closes are counted within two looks"
+_LEFT = "closes are counted within three looks"
 """A look that has read positions leaves that to the next one, half a minute later."""
 
 

@@ -212,7 +212,7 @@ def test_closes_that_arrive_are_counted_without_asking_again_who_holds_what(
     worlds.load_closes(world, [{"symbol": "AAA", "date": DAY, "close_price": 5}])
     with monkeypatch.context() as patch:
         refuse(patch, "expected_portfolios")
-        for name in ("held_symbols", "held_on"):
+        for name in ("found_between", "held_between"):
             patch.setattr(holdings, name, None)
         facts, memory = look(world, kept(memory))
     assert facts.pending[-1].coverage == Coverage(before.held, before.priced + 1)
@@ -224,12 +224,12 @@ def test_closes_that_arrive_are_counted_without_asking_again_who_holds_what(
 
 
 @pytest.mark.parametrize("through", ["world", "viewed"])
-@pytest.mark.parametrize(("start", "within"), [(FIRST, 2), (DAY, 3)], ids=["many days", "one day"])
+@pytest.mark.parametrize(("start", "within"), [(FIRST, 3), (DAY, 3)], ids=["many days", "one day"])
 def test_a_day_that_is_due_is_counted_within_some_looks_though_positions_are_written_before_each(
     through: str, start: date, within: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of the first look the days are known and how much is there is not; the second says it, of one day the third, since what
-    either half of the owners holds is read by itself. What was written is in the next at the latest."""
+    """Of the first look the days are known and how much is there is not; the third says it, since what either half of the
+    owners holds is read by itself. What was written is in the next at the latest."""
     database: Database = request.getfixturevalue(through)
     facts, memory = look(database, start=start)
     monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
@@ -290,20 +290,21 @@ ONE_GOES = "delete from public.positions where id = (select id from public.posit
 def test_the_first_look_of_many_positions_knows_of_no_day_and_the_third_of_all(
     through: str, wrote: str | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where somebody writes before each, and where each is of a new process: then the fourth counts closes."""
+    """Also where somebody writes before each, and where each is of a new process: then the sixth counts closes, after what
+    either half of the owners holds, and since when what nobody holds throughout is held."""
     database: Database = request.getfixturevalue(through)
     run(request.getfixturevalue("world"), *DAYS[:2])
     insert(database, "positions", *(position(80 + number, 1, "GOES", entry_date=DAY) for number in range(5)))
     monkeypatch.setattr(holdings, "ROWS_AT_ONCE", -1)
     memory, seen = Memory(), []
-    for _ in range(4):
+    for _ in range(6):
         if wrote:
             execute(database, wrote)
         gate_memory.KEPT.clear()
         facts, memory = look(database, kept(memory))
         assert facts.unknown == (not facts.pending)
         seen.append(pending(facts))
-    assert seen == [[], [], DAYS[2:], DAYS[2:]]
+    assert seen == [[], [], *[DAYS[2:]] * 4]
     assert facts.pending[-1].coverage is not None
     assert pending(look(database)[0]) == DAYS[2:]
 

@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from refresh_assets.calendar import NEW_YORK
 from refresh_assets.store import gate_memory, holdings, owned
 from refresh_assets.store.counters import plain_table, states_of
-from refresh_assets.store.coverage import held_symbols
 from refresh_assets.store.database import Database
 from refresh_assets.store.expected import expected_portfolios, first_needed
 from refresh_assets.store.gate_memory import LONGEST_MEMORY
@@ -29,7 +28,7 @@ from refresh_assets_tests.worlds import CALENDAR, DAY, event, execute, insert, p
 AT = datetime(2026, 3, 13, 21, 40, tzinfo=UTC)
 DAYS = CALENDAR.days(date(2026, 3, 9), DAY)
 FIRST = first_needed(CALENDAR, DAYS)
-Found = tuple[list[int], list[int], set[str]]
+Found = tuple[list[int], list[int], list[set[str]]]
 
 
 def now_of(connection: psycopg.Connection, instant: datetime = AT) -> Holdings:
@@ -45,26 +44,34 @@ def owned_of(now: Holdings) -> owned.Owned:
 
 
 def found(database: Database, instant: datetime = AT) -> Found:
-    """Numbers and hashes of the portfolios expected on DAYS, symbols held on DAY: from what is kept and was written since."""
+    """Numbers and hashes of the portfolios expected on DAYS, symbols held on each: from what is kept and was written since."""
     with database.connect() as connection:
         now = now_of(connection, instant)
         expected = expected_portfolios(connection, CALENDAR, DAYS, now.portfolios(), owned_of(now))
-        held = now.held_on(DAY)
-        assert held is not None
-        return expected.count.tolist(), expected.hashes.tolist(), set(held.symbols)
+        several, one = now.held(DAYS[0], DAYS[-1]), now.held(DAY, DAY)
+        assert several is not None and one is not None
+        assert several.on(DAY) == one.on(DAY)
+        return expected.count.tolist(), expected.hashes.tolist(), [set(several.on(day)) for day in DAYS]
+
+
+HELD = """
+select distinct symbol from positions p join portfolios f on f.id = portfolio_id
+where investment_class in ('PUBLIC', 'OPTIONS') and btrim(symbol) <> ''
+    and %(day)s >= coalesce(f.inception_date, (f.created_at at time zone 'America/New_York')::date)
+    and %(day)s < coalesce((f.deleted_at at time zone 'America/New_York')::date, 'infinity')
+    and %(day)s >= coalesce(entry_date, '-infinity') and %(day)s < coalesce(exit_date, 'infinity')
+    and %(day)s < coalesce((p.deleted_at at time zone 'America/New_York')::date, 'infinity')
+    and (quantity is null or quantity <> 0
+        or exists (select from position_realized_events e where e.position_id = p.id and trade_date > %(day)s))
+"""
 
 
 def read_anew(database: Database) -> Found:
-    """The same, as if nothing had ever been kept; the symbols by the query for many days."""
+    """The same, as if nothing had ever been kept; the symbols by a plain query a day."""
     with database.connect() as connection:
         expected = expected_portfolios(connection, CALENDAR, DAYS)
-        held = held_symbols(connection, DAY, DAY)
-        rows = connection.execute(
-            "select symbol from unnest(%s::text[], %s::int[], %s::int[]) as s(symbol, low, high)"
-            " where date '1970-01-01' + low <= %s and date '1970-01-01' + high > %s",
-            [held.symbols, held.lows, held.highs, DAY, DAY],
-        ).fetchall()
-        return expected.count.tolist(), expected.hashes.tolist(), {row[0] for row in rows}
+        held = [{row[0] for row in connection.execute(HELD, {"day": day}).fetchall()} for day in DAYS]
+        return expected.count.tolist(), expected.hashes.tolist(), held
 
 
 @contextmanager
@@ -159,13 +166,13 @@ def look_in_parts(database: Database, many: bool) -> tuple[list[int], list[int]]
         return expected.count.tolist(), expected.hashes.tolist()
 
 
-def held_in_parts(database: Database) -> set[str] | None:
-    """Symbols held on DAY, by a look that reads half of the owners at most; None: left to the next one."""
+def held_in_parts(database: Database, days: list[date]) -> list[set[str]] | None:
+    """Symbols held on each of some days, by a look that reads half of the owners at most; None: left to the next one."""
     with pytest.MonkeyPatch.context() as patch, database.connect() as connection:
         patch.setattr(holdings, "ROWS_AT_ONCE", -1)
         now = now_of(connection)
-        held = now.held_on(DAY, at_once=False)
-        return None if held is None or now.nearly else set(held.symbols)
+        held = now.held(days[0], days[-1], at_once=False)
+        return None if held is None or now.nearly else [set(held.on(day)) for day in days]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -188,16 +195,19 @@ def test_after_any_writes_it_is_what_reading_all_would_give(
         if in_parts:
             seen = look_in_parts(database, many)
             assert seen in (None, read_anew(database)[:2]), statement
-            assert held_in_parts(database) in (None, read_anew(database)[2]), statement
+            days = DAYS if many else [DAY]
+            assert held_in_parts(database, days) in (None, read_anew(database)[2][-len(days) :]), statement
         if looked_at:
             assert found(database) == read_anew(database), statement
-    in_two = [held_in_parts(database) for _ in range(LOOKS_FOR_HELD)]
-    assert in_two[-1] == read_anew(database)[2]
+    for days in (DAYS, [DAY]):
+        looks = [held_in_parts(database, days) for _ in range(LOOKS_FOR_HELD)]
+        assert looks[-1] == read_anew(database)[2][-len(days) :]
     assert found(database) == read_anew(database)
 
 
-LOOKS_FOR_HELD = 5
-"""Owners by halves, what they hold by halves, and once more where a half was read before the last write."""
+LOOKS_FOR_HELD = 7
+"""Owners by halves, what they hold by halves, what is left of that, and once more where a half was read before the last
+write."""
 
 WRITES = [
     ("a price", "update positions set last_price = 1 where id = %s", uid("position", 11)),
@@ -266,7 +276,7 @@ def test_a_row_that_came_and_went_after_all_was_read_leaves_nothing(world: Datab
     before = found(world)
     insert(world, "positions", position(99, 1, "GHOST"))
     insert(world, "position_realized_events", event(99, 99, date(2026, 3, 11), 1))
-    assert found(world)[2] == before[2] | {"GHOST"}
+    assert found(world)[2] == [held | {"GHOST"} for held in before[2]]
     execute(world, "delete from positions where symbol = 'GHOST'")
     assert found(world) == read_anew(world) == before
 
