@@ -304,18 +304,19 @@ def _bad_valuations(ledger: Ledger, day: int, previous: int) -> Rows:
 
 
 def _valuation_as_of(ledger: Ledger, keep: Rows, day: int) -> tuple[Decimals, Bools]:
-    """The latest usable valuation with as_of <= D, else the undated market value; and where it is the undated one."""
-    dated = ledger.valuations
+    """Of PRIVATE positions the latest usable valuation with as_of <= D, else the undated market value; and where it is the
+    undated one."""
+    dated, private = ledger.valuations, np.flatnonzero(ledger.positions.kind[keep] == PRIVATE)
     usable = np.flatnonzero((dated.as_of <= day) & dated.value.ok)
-    undated = ledger.positions.market_value.take(keep)
-    private = ledger.positions.kind[keep] == PRIVATE
-    if not len(usable):
-        return undated, private & undated.ok
-    # Sorted by (position, as_of): the last usable one of a position is the latest.
-    last = np.searchsorted(dated.position[usable], keep, side="right") - 1
-    row = usable[np.maximum(last, 0)]
-    found = (last >= 0) & (dated.position[row] == keep)
-    height = np.arange(len(keep))
-    exact = undated.exact.where(~found).plus_at(height[found], dated.value.exact.take(row[found]))
-    state = np.where(found, OK, undated.state).astype(np.int8)
-    return Decimals(exact, state), private & ~found & undated.ok
+    own, value = keep[private], ledger.positions.market_value.take(keep[private])
+    found = np.zeros(len(own), dtype=bool)
+    if len(usable):
+        # Sorted by (position, as_of): the last usable one of a position is the latest.
+        last = np.searchsorted(dated.position[usable], own, side="right") - 1
+        row = usable[np.maximum(last, 0)]
+        found = (last >= 0) & (dated.position[row] == own)
+        exact = value.exact.where(~found).plus_at(np.flatnonzero(found), dated.value.exact.take(row[found]))
+        value = Decimals(exact, np.where(found, OK, value.state).astype(np.int8))
+    state, undated = np.full(len(keep), MISSING, dtype=np.int8), np.zeros(len(keep), dtype=bool)
+    state[private], undated[private] = value.state, ~found & value.ok
+    return Decimals(value.exact.spread(private, len(keep)), state), undated

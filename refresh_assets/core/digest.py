@@ -143,9 +143,9 @@ def book_digest(book: Book, symbol_hash: Hashes) -> dict[str, Sum]:
         *_exact(sales.price.exact),
     ]
     private = np.flatnonzero(book.kind == PRIVATE)
-    values: list[npt.NDArray[Any]] = [identity, book.value.state, *_exact(book.value.exact), book.undated]
-    values += [book.previous_value.state, *_exact(book.previous_value.exact)]
-    own = row_hashes(column[private] for column in values)
+    value, previous = book.value.take(private), book.previous_value.take(private)
+    values: list[npt.NDArray[Any]] = [identity[private], value.state, *_exact(value.exact), book.undated[private]]
+    own = row_hashes([*values, previous.state, *_exact(previous.exact)])
     return {"positions": added(total(row_hashes(held)), total(row_hashes(sold))), "valuations": total(own)}
 
 

@@ -93,6 +93,12 @@ class Exact:
         chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return Exact(np.take(self.limbs, chosen, axis=1), self.scale)
 
+    def spread(self, rows: npt.NDArray[np.integer], size: int) -> Exact:
+        """Each number at the row that `rows` names, 0 elsewhere."""
+        limbs = np.zeros((len(self.limbs), size), dtype=np.int64)
+        limbs[:, rows] = self.limbs
+        return Exact(limbs, self.scale)
+
     def where(self, keep: Bools) -> Exact:
         """The same numbers, 0 where not kept."""
         return Exact(self.limbs * keep, self.scale)
