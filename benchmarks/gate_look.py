@@ -134,6 +134,8 @@ CASES = (
     Case("the day is due, 2,000 positions were written", MANY_POSITIONS, due=1),
     Case("the day is due, 2,000 positions, a new process", MANY_POSITIONS, due=1, anew=True),
     Case("the day is due, a night and a position were written", f"{ONE_NIGHT}; {ONE_POSITION}", due=1, anew=True),
+    Case("a week is due, a close was written", ONE_CLOSE, due=5),
+    Case("a week is due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=5),
     Case("20 days are due, nobody wrote", due=20),
     Case("20 days are due, a close was written", ONE_CLOSE, due=20),
     Case("20 days are due, a close and a position were written", f"{ONE_CLOSE}; {ONE_POSITION}", due=20),
