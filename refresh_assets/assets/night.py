@@ -34,7 +34,7 @@ from refresh_assets.assets.input_sums import InputSums
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.core.betas import fit_betas
-from refresh_assets.core.book import MISSING, NEVER, Ledger
+from refresh_assets.core.book import NEVER, Ledger
 from refresh_assets.core.market import Betas, simple_returns
 from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
@@ -203,9 +203,8 @@ class Night:
         self._betas.clear()
 
     def require_prices(self, day: date) -> None:
-        """Raises NoPrices where not one of the run's symbols has a close on the day; it is marked as skipped."""
-        closes = self.inputs.prices.exact.get(day_number(day))
-        if closes is not None and (closes.state != MISSING).any():
+        """Raises NoPrices where no symbol has a close on the day, as the gate asks too; it is marked as skipped."""
+        if day in self.inputs.priced:
             return
         skip_day(self.database, day, self.run_id)
         raise NoPrices(f"{day}: not one close in market_data_cache: skipped. Mend: have the symbol batch load the day.")
@@ -272,6 +271,9 @@ class Night:
         inputs, number = self.inputs, day_number(day)
         stored, bad = inputs.stored_betas(day)
         held = self._books.public_symbols(day)
+        # Of a range all symbols are read on all days: what another day holds is nothing of this one.
+        here = {inputs.symbols[code] for code in held}
+        bad = [one for one in bad if one.symbol in here]
         codes = held[np.isnan(stored.beta[held]).any(axis=1)]
         end = inputs.prices.row(number) + 1
         ages = number - inputs.prices.days[:end].astype(np.int64)

@@ -260,6 +260,11 @@ def _words(verdict: _Verdict, days: Sequence[date], facts: GateFacts, now: datet
             return f"waiting for {_symbols(facts.onboarding)} in onboarding, until {until} New York: {named}"
         case _Verdict.RETRY:
             at = f"{_retry_at(days[-1], facts).astimezone(NEW_YORK):%H:%M}"
+            if facts.failed_runs[days[-1]].succeeded:
+                return (
+                    f"{named}: still due after runs that succeeded, tried again at {at} New York;"
+                    " `refresh-assets status --date` shows the day"
+                )
             return f"the last run of {named} failed, it is tried again at {at} New York"
         case _:
             return _PLAIN[verdict].format(named)

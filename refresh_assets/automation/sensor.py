@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -43,6 +44,10 @@ UPSTREAM = ("market_data_cache", "symbol_factor_exposures")
 BATCHES_TOLD_AT_ONCE = 25
 """A platform with years of batches is told to Dagster over some looks: each event costs some milliseconds."""
 
+RUNS_AT_ONCE = 5
+"""Runs of a day in 24 hours that succeed and are followed by the next at once, if it is due again: by then it is not somebody
+new who is due, but somebody whom the night never accounts for."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _ENDED_BADLY = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 log = logging.getLogger(__name__)
@@ -174,26 +179,23 @@ def days_in_flight(instance: dg.DagsterInstance, calendar: TradingCalendar) -> f
 def failed_runs(instance: dg.DagsterInstance, calendar: TradingCalendar, now: datetime) -> dict[date, FailedRuns]:
     """How often runs of a day failed or were cancelled in the last 24 hours, and when the last one ended.
 
-    A failure that a later run of the day made good counts no more: what is due then is new. A run of the command line that
-    was killed is no reason to pause: nobody else repeats it."""
-    failed = [
-        (day, ended)
-        for day, ended, run in _ended(instance, calendar, _ENDED_BADLY, now)
-        if not is_left_to_the_gate(run)
-    ]
-    if not failed:
-        return {}
-    made_good: dict[date, datetime] = {}
+    A failure that a later run of the day made good counts no more: what is due then is new. But a day that was due after so
+    many runs that succeeded is made good by none: those after the first RUNS_AT_ONCE count as if they had failed. A run of
+    the command line that was killed is no reason to pause: nobody else repeats it."""
+    made_good = defaultdict[date, list[datetime]](list)
     for day, ended, run in _ended(instance, calendar, [DagsterRunStatus.SUCCESS], now):
         if run.asset_selection is None or {dg.AssetKey(table) for table in DAY_TABLES} <= run.asset_selection:
-            made_good[day] = max(ended, made_good.get(day, ended))
-    found: dict[date, FailedRuns] = {}
-    for day, ended in failed:
-        if day in made_good and made_good[day] >= ended:
-            continue
-        one = found.get(day, FailedRuns(0, ended))
-        found[day] = FailedRuns(one.count + 1, max(one.last, ended))
-    return found
+            made_good[day].append(ended)
+    found = {
+        day: FailedRuns(len(ends) - RUNS_AT_ONCE + 1, max(ends), succeeded=True)
+        for day, ends in made_good.items()
+        if len(ends) >= RUNS_AT_ONCE
+    }
+    failed = defaultdict[date, list[datetime]](list)
+    for day, ended, run in _ended(instance, calendar, _ENDED_BADLY, now):
+        if not is_left_to_the_gate(run) and ended > max(made_good.get(day, []), default=_NEVER):
+            failed[day].append(ended)
+    return found | {day: FailedRuns(len(ends), max(ends)) for day, ends in failed.items()}
 
 
 def _ended(

@@ -206,7 +206,8 @@ def as_of(ledger: Ledger, day: int, previous: int, only: Bools | None = None) ->
     due = np.zeros(len(owners.id), dtype=bool)
     due[rows.portfolio[held | traded]] = True
     later = np.zeros(len(rows.id), dtype=bool)
-    later[ledger.events.position[(ledger.events.day > day) & ledger.events.quantity.ok]] = True
+    closes = ledger.events.quantity.ok & (ledger.events.quantity.exact.sign() != 0)
+    later[ledger.events.position[(ledger.events.day > day) & closes]] = True
     dated = mine & alive & (rows.entry <= day) & (day < rows.exit) & ((rows.quantity.exact.sign() != 0) | later)
     emptied = np.zeros(len(owners.id), dtype=bool)
     emptied[rows.portfolio[dated]] = True

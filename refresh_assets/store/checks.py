@@ -20,6 +20,7 @@ from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
 from refresh_assets.core.stress import LOSS_CAP
 from refresh_assets.errors import ACCOUNTS_FOR_PORTFOLIO
+from refresh_assets.store.dates import HAS_CLOSES
 from refresh_assets.store.days import SYMBOL_BATCH
 from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.scans import plan_for_scans
@@ -275,9 +276,9 @@ def freshness(
         return None, None
     first = calendar.nth_before(calendar.next_on_or_after(latest), READY_DAYS)
     row = connection.execute(
-        "select (select max(d) from unnest(%(days)s::date[]) d left join batch_run_tracking b on b.target_date = d"
+        f"select (select max(d) from unnest(%(days)s::date[]) d left join batch_run_tracking b on b.target_date = d"
         " and b.batch_type = %(batch)s where (b.status = 'completed' or (b.status is null and d < %(effective)s))"
-        " and exists (select from market_data_cache m where m.date = d)),"
+        f" and {HAS_CLOSES.format(day='d')}),"
         " (select max(calculation_date) from refresh_complete_days)",
         {"days": calendar.days(first, latest), "batch": SYMBOL_BATCH, "effective": effective},
     ).fetchone()

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import psycopg
 
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT, day_number
-from refresh_assets.store.expected import JOINED_STARTS
+from refresh_assets.store.expected import JOINED_STARTS, SOLD
 from refresh_assets.store.optional import events_source
 from refresh_assets.store.owned import Part
 from refresh_assets.store.read import LONGEST_SYMBOL
@@ -47,7 +47,7 @@ with theirs as materialized (
     from positions where symbol = any(%(symbols)s) and {_LISTED} and {_WITHIN}
 ), sale as (
     select position_id, least(max(trade_date), date '9999-12-31') as last
-    from {{events}} e where trade_date > %(first)s group by position_id
+    from {{events}} e where trade_date > %(first)s and {SOLD} group by position_id
 ), span as (
     select symbol, greatest(entry, %(first)s::date, {JOINED_STARTS}) as low,
         least(until, {DELETED}, sale.last, %(last)s::date + 1) as high

@@ -31,6 +31,9 @@ CONCERNED = f"""(exit_date is null or exit_date > {PREVIOUS} or exit_date < entr
     and (entry_date is null or entry_date <= {LAST})
     and (deleted_at is null or (deleted_at at time zone 'America/New_York')::date > {PREVIOUS})"""
 
+# One row of a day that was loaded empty is no close.
+HAS_CLOSES = "exists (select from market_data_cache m where m.date = {day} and m.close_price is not null)"
+
 
 def day_number(day: date) -> int:
     return (day - EPOCH).days

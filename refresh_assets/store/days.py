@@ -20,6 +20,7 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.version import CODE_VERSION
+from refresh_assets.store.dates import HAS_CLOSES
 from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.schema_names import DAY_TABLES
 
@@ -65,7 +66,7 @@ def day_statuses(
         for row, day in enumerate(days)
         if expected.count[row] and not _accounts_for_all(stored.get(day, {}), expected.hashes[row])
     ]
-    priced = _days_with_prices(connection, candidates)
+    priced = days_with_closes(connection, candidates)
     return [
         _status(
             day, int(expected.count[row]), expected.hashes[row], stored.get(day, {}), ready.get(day), priced, effective
@@ -178,11 +179,11 @@ def _tracked(connection: psycopg.Connection[Any], first: date, last: date) -> di
     return dict(rows)
 
 
-def _days_with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
+def days_with_closes(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
+    """Those of some days that have a close of any symbol: what the night asks too before it skips a day."""
     # As the text of one array: as a list each of thousands of days would be looked at by the driver first.
     rows = connection.execute(
-        "select d from unnest(%s::date[]) d where exists (select from market_data_cache m where m.date = d)",
-        [f"{{{','.join(map(str, days))}}}"],
+        f"select d from unnest(%s::date[]) d where {HAS_CLOSES.format(day='d')}", [f"{{{','.join(map(str, days))}}}"]
     ).fetchall()
     return {row[0] for row in rows}
 

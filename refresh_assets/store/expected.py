@@ -17,7 +17,7 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
-from refresh_assets.core.money import LARGEST
+from refresh_assets.core.money import FINEST, LARGEST
 from refresh_assets.store.dates import DELETED, STARTS
 from refresh_assets.store.optional import events_source
 from refresh_assets.store.owned import ODD, SOLD_OUT, Owned, read_owned
@@ -105,11 +105,12 @@ _PORTFOLIOS = f"""
 select string_agg(uuid_send(f.id) || date_send({JOINED_STARTS}) || date_send({DELETED}), '')
 from portfolios f left join refresh_first_days g on g.portfolio_id = f.id
 """
-# Of events that the night can use: what it leaves out (read.py) sold nothing.
+# Of events that the night can use: what it leaves out (read.py) sold nothing, and what closed 0 neither.
+SOLD = f"abs(e.quantity_closed) <= {LARGEST} and scale(e.quantity_closed) <= {FINEST} and e.quantity_closed <> 0"
 _LAST_SALES = """
 select p.row, max(least(e.trade_date, date '9999-12-31')) - date '1970-01-01'
 from unnest(%s::uuid[], %s::int[]) with ordinality as p(id, entry, row) join {events} e on e.position_id = p.id
-where abs(e.quantity_closed) <= {largest} and e.trade_date >= date '1970-01-01' + p.entry group by p.row
+where {sold} and e.trade_date >= date '1970-01-01' + p.entry group by p.row
 """
 
 
@@ -161,7 +162,7 @@ def _ended(
     never_held = np.zeros(len(others), dtype=bool)
     never_held[zero] = True
     if len(zero):
-        query = _LAST_SALES.format(events=events_source(connection), largest=LARGEST)
+        query = _LAST_SALES.format(events=events_source(connection), sold=SOLD)
         asked = [as_array(others["id"][zero]), entry[zero].tolist()]
         for row, day in connection.execute(query, asked).fetchall():
             sold_out[zero[row - 1]], never_held[zero[row - 1]] = day, False

@@ -32,6 +32,7 @@ from refresh_assets.store.agreement import Agreement, Sums
 from refresh_assets.store.batches import COMPLETED, BatchRow, batch_rows
 from refresh_assets.store.counters import states_of
 from refresh_assets.store.coverage import closes_on
+from refresh_assets.store.days import days_with_closes
 from refresh_assets.store.expected import day_numbers, expected_portfolios, first_needed
 from refresh_assets.store.gate_memory import ACCOUNTING, MOST_PENDING, STORED, joined, turn
 from refresh_assets.store.gate_memory import Coverage as Coverage
@@ -65,10 +66,12 @@ class PendingDay:
 
 @dataclass(frozen=True)
 class FailedRuns:
-    """Runs of a day that failed or were cancelled lately: how many, and when the last one ended."""
+    """Runs of a day that failed or were cancelled lately: how many, and when the last one ended. `succeeded`: they did not
+    fail, and the day was due after them all the same."""
 
     count: int
     last: datetime
+    succeeded: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def read_facts(
     rows, night = batch_rows(connection, pending_days, effective)
     said = {day: rows.get(day, BatchRow()) for day in pending_days}
     open_days = [day for day in pending_days if day not in flying]
-    priced = _with_prices(connection, [day for day in open_days if said[day].status in (None, COMPLETED)])
+    priced = days_with_closes(connection, [day for day in open_days if said[day].status in (None, COMPLETED)])
     # The latest day is counted also where it has not one close: completed all the same, it is half-loaded, not skipped.
     counted = priced | {effective}
     wanted = [day for day in open_days if said[day].status == COMPLETED and day in counted]
@@ -273,16 +276,6 @@ def _stored(connection: psycopg.Connection[Any], days: Sequence[date]) -> Sums:
     return Sums(there, sums)
 
 
-def _with_prices(connection: psycopg.Connection[Any], days: Sequence[date]) -> set[date]:
-    if not days:
-        return set()
-    rows = connection.execute(
-        "select d from unnest(%s::date[]) d where exists (select from market_data_cache m where m.date = d)",
-        [list(days)],
-    ).fetchall()
-    return {row[0] for row in rows}
-
-
 def _covered(
     connection: psycopg.Connection[Any],
     days: Sequence[date],
@@ -302,15 +295,26 @@ def _covered(
     state = joined(states, (*HOLDING_TABLES, *CLOSE_TABLES), turn(now, ACCOUNTING))
     known = memory.coverage if state and state == memory.closes else {}
     kept = {day: known[day] for day in days if day in known}
-    unknown = [day for day in days if day not in kept]
-    chosen = sorted({*unknown[: max(looked_at_once - 1, 0)], *unknown[-1:]})
+    chosen, upto = _chosen([day for day in days if day not in kept], looked_at_once, memory.upto)
     counted = _counted(connection, chosen, holdings, at_once) if chosen else {}
     return replace(
         memory,
         closes="" if holdings.nearly else state,
         coverage={**kept, **(counted or {})},
         uncounted=counted is None,
+        upto=memory.upto if counted is None else upto,
     )
+
+
+def _chosen(unknown: Sequence[date], looked_at_once: int, upto: date | None) -> tuple[list[date], date | None]:
+    """The days to be counted, ascending: of too many the latest, and the others in turn, so that days which stay half-loaded
+    keep none of them from being counted; and the one up to which the others were."""
+    if len(unknown) <= looked_at_once:
+        return list(unknown), None
+    latest = list(unknown[-1:]) if looked_at_once > 1 else []
+    others = [day for day in unknown if day not in latest]
+    turn = sorted(others, key=lambda day: (upto is not None and day <= upto, day))[: looked_at_once - len(latest)]
+    return sorted([*turn, *latest]), turn[-1] if turn else None
 
 
 def _counted(

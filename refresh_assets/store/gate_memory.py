@@ -56,6 +56,7 @@ class Memory:
         stored: state of the tables that say whom the days account for.
         agreement: what both sides said, so that one of them alone can be read again; None: too much to be kept.
         uncounted: whether that look had read positions, and left it to the next one to read which symbols are held.
+        upto: of more days than one look counts, the one up to which they were.
         uncompared: whether it had read the second half of the owners, and left it to the next one to say what follows.
     """
 
@@ -68,6 +69,7 @@ class Memory:
     agreement: Agreement | None = None
     uncounted: bool = False
     uncompared: bool = False
+    upto: date | None = None
 
     def to_json(self, calendar: TradingCalendar) -> dict[str, Any]:
         """Plain figures; days as ranges of trading days, for thousands of them may lie before the first price."""
@@ -82,6 +84,7 @@ class Memory:
             "agreement": self.agreement.to_json(calendar) if self.agreement else None,
             "uncounted": self.uncounted,
             "uncompared": self.uncompared,
+            "upto": self.upto and self.upto.isoformat(),
         }
 
     @classmethod
@@ -98,6 +101,7 @@ class Memory:
             Agreement.from_json(figures["agreement"], calendar) if figures.get("agreement") else None,
             figures.get("uncounted", False),
             figures.get("uncompared", False),
+            date.fromisoformat(figures["upto"]) if figures.get("upto") else None,
         )
 
 

@@ -177,6 +177,7 @@ class RunInputs:
         days: the run's days, ascending.
         symbols: every symbol concerned, sorted; a code is a place in it.
         prices: closes over all windows of all days.
+        priced: those of the days that have a close of any symbol.
         factors: the active ones.
         without_betas: symbols that lack a stored beta on some day: their closes are read as far back as betas need.
         named: omissions of the platform as a whole (unusable factors, positions of nobody).
@@ -190,6 +191,7 @@ class RunInputs:
     symbols: list[str]
     without_betas: set[str]
     prices: Prices
+    priced: set[date]
     portfolios: Portfolios
     named: list[Named]
     _ledgers: dict[int, Ledger] = field(default_factory=dict)
@@ -300,10 +302,11 @@ def _read(
     )
     grid = calendar.days(begin, days[-1])
     prices = read_market.read_prices(snapshot, symbols, grid, previous[days[0]], window, without | factors.proxies())
+    priced = read_market.read_days_with_closes(snapshot, days)
     named = [*map(Named, unusable), *reader.named]
     everyone = reader.portfolios
     inputs = RunInputs(
-        snapshot, reader, days, previous, factors, symbols, without, prices, everyone, named, _betas=betas
+        snapshot, reader, days, previous, factors, symbols, without, prices, priced, everyone, named, _betas=betas
     )
     if not inputs.is_kept:
         give_back_large_blocks()

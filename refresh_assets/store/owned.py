@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
-from refresh_assets.core.money import LARGEST
+from refresh_assets.core.money import FINEST, LARGEST
 from refresh_assets.store.counters import plain_table
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT
 from refresh_assets.store.scans import as_array, places_of, plan_for_scans, rows_of, sent
@@ -57,7 +57,7 @@ _OTHERS = f"""
 select string_agg(
     uuid_send(portfolio_id) || uuid_send(coalesce(id, '{UUID(int=0)}')) || date_send({ENTRY}) || date_send({EXIT})
     || date_send({DELETED}) || int4send(case when quantity = 0 then {SOLD_OUT}
-        when abs(quantity) <= {LARGEST} then {USABLE} else {ODD} end), '')
+        when abs(quantity) <= {LARGEST} and scale(quantity) <= {FINEST} then {USABLE} else {ODD} end), '')
 from {{positions}}
 where (exit_date is not null or deleted_at is not null or quantity = 0) and (exit_date is null or exit_date >= %(first)s)
 """

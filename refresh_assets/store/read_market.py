@@ -21,7 +21,7 @@ from refresh_assets.store import packed
 from refresh_assets.store.arrow import days as day_numbers
 from refresh_assets.store.arrow import decimals, floats, index_in
 from refresh_assets.store.database import Snapshot, value
-from refresh_assets.store.dates import day_number
+from refresh_assets.store.dates import HAS_CLOSES, day_number
 from refresh_assets.store.packed import Text, number
 from refresh_assets.store.read import LONGEST_SYMBOL, SYMBOL
 
@@ -169,6 +169,16 @@ def _bad_beta(symbol: str, factor: str, day: date) -> Omission:
         " twice, so it counts as missing. Mend: have the symbol batch write it again, then re-run the day."
     )
     return Omission(ExceptionCode.BAD_BETA, detail, symbol=symbol)
+
+
+def read_days_with_closes(snapshot: Snapshot, days: Sequence[date]) -> set[date]:
+    """Those of some days that have a close of any symbol."""
+    snapshot.set(days=json.dumps([day.isoformat() for day in days]))
+    rows = snapshot.fetch(
+        f"select d from (select jsonb_array_elements_text({value('days', 'jsonb')})::date as d) as days"
+        f" where {HAS_CLOSES.format(day='d')}"
+    )
+    return set(rows["d"].to_pylist())
 
 
 def read_prices(

@@ -116,6 +116,13 @@ WAITS = [
         "the last run of 2026-11-20 failed, it is tried again at 22:33 New York",
     ),
     (
+        "nor one that is due after many runs that succeeded",
+        facts(done(), failed_runs={FRIDAY: FailedRuns(2, at("21:33"), succeeded=True)}),
+        "21:42",
+        "2026-11-20: still due after runs that succeeded, tried again at 21:43 New York; `refresh-assets status --date` shows"
+        " the day",
+    ),
+    (
         "what was not counted yet waits for the next look",
         facts(done(THURSDAY, coverage=None)),
         "22:00",

@@ -17,7 +17,15 @@ from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from refresh_assets.automation.launch import range_tags
-from refresh_assets.automation.sensor import JOB, Cursor, days_in_flight, failed_runs, sensor_look, symbol_batch_sensor
+from refresh_assets.automation.sensor import (
+    JOB,
+    RUNS_AT_ONCE,
+    Cursor,
+    days_in_flight,
+    failed_runs,
+    sensor_look,
+    symbol_batch_sensor,
+)
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
@@ -279,6 +287,19 @@ def test_a_failure_that_a_later_run_made_good_does_not_delay_a_new_hole(instance
 
     after = ended_run(instance, DagsterEventType.RUN_FAILURE, range_tags(DAYS[:1]))
     assert failed_runs(instance, CALENDAR, after)[DAYS[0]] == FailedRuns(1, after)
+
+
+def test_a_day_that_is_due_after_many_runs_that_succeeded_is_left_for_a_while(instance: dg.DagsterInstance) -> None:
+    """Some runs follow each other at once, for somebody new may be due; then the pauses are those of failures."""
+    for _ in range(RUNS_AT_ONCE - 1):
+        good = ended_run(instance, DagsterEventType.RUN_SUCCESS, WHOLE)
+    assert failed_runs(instance, CALENDAR, good) == {}
+    good = ended_run(instance, DagsterEventType.RUN_SUCCESS, range_tags(DAYS[:1]))
+    assert failed_runs(instance, CALENDAR, good) == {DAYS[0]: FailedRuns(1, good, succeeded=True)}
+    good = ended_run(instance, DagsterEventType.RUN_SUCCESS, range_tags(DAYS[:1]))
+    assert failed_runs(instance, CALENDAR, good) == {DAYS[0]: FailedRuns(2, good, succeeded=True)}
+    failed = ended_run(instance, DagsterEventType.RUN_FAILURE, range_tags(DAYS[:1]))
+    assert failed_runs(instance, CALENDAR, failed) == {DAYS[0]: FailedRuns(1, failed)}
 
 
 def test_each_completed_batch_is_told_to_dagster_once(four_days: Database, instance: dg.DagsterInstance) -> None:
