@@ -14,9 +14,10 @@ from refresh_assets.assets.books import ValuedBook
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh, in_turn
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions
-from refresh_assets.core.book import OK, PRIVATE, Rows
+from refresh_assets.core.book import OK, Rows
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.snapshots import snapshots
+from refresh_assets.core.valuation import is_listed
 from refresh_assets.errors import ExceptionCode
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.extras import add_marks, write_marks
@@ -47,7 +48,7 @@ def compute_snapshots(night: Night, day: date) -> Compute:
     def compute(valued: ValuedBook) -> Part:
         book = valued.book
         result = snapshots(book, prices)
-        codes = np.unique(book.symbol[book.held & (book.kind != PRIVATE) & (book.symbol >= 0)])
+        codes = np.unique(book.symbol[book.held & is_listed(book)])
         note = int(result.is_partial.sum()), codes
         return Part(snapshot_rows(number, result), result.portfolio_id, result.omissions, note)
 

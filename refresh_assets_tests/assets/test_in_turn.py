@@ -207,3 +207,28 @@ def test_two_runs_at_once_end_and_give_one_result(world: Database, orders: Seque
             one.result(timeout=120)
     assert everything(world) == whole
     assert execute(world, "select * from refresh_restatements") == []
+
+
+def test_days_together_say_nothing_of_what_only_another_of_them_holds(world: Database) -> None:
+    """A stored beta that is bad, a row of a class that nobody knows: a range reads their symbols on all of its days. (What a
+    position was worth before it was sold no range asks: only the last day's values are written to positions.)"""
+    entered, sold = DAYS[1], DAYS[2]
+    market = execute(world, "select id from factor_definitions where name = 'Market'")[0][0]
+    bad = [{"symbol": "NEW", "factor_id": market, "calculation_date": day, "beta_value": "NaN"} for day in DAYS]
+    worlds.insert(world, "symbol_factor_exposures", *bad)
+    worlds.insert(
+        world,
+        "positions",
+        worlds.position(90, 1, "NEW", entry_date=entered, exit_date=sold, exit_price=60),
+        worlds.position(91, 1, "NEW", investment_class="STOCK"),
+    )
+    worlds.load_closes(world, worlds.closes(["NEW"]))
+    for day in DAYS:
+        play(world, day)
+    apart = {**everything(world), "marked": None}
+    forget(world)
+    play(world, *DAYS)
+    assert {**everything(world), "marked": None} == apart
+    named = execute(world, "select calculation_date from refresh_exceptions where code = 'bad_beta'")
+    assert named == [(entered,)]
+    assert execute(world, "select calculation_date from refresh_marks where symbol = 'NEW' order by 1") == [(entered,)]
