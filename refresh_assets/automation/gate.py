@@ -212,7 +212,7 @@ def _alerts(verdicts: dict[date, _Verdict], facts: GateFacts, now: datetime, set
             kind = AlertKind.TIMEOUT
         if kind is not None and (kind, day) not in facts.raised:
             what = _words(verdict, [day], facts, now, settings)
-            alerts.append(GateAlert(kind, day, f"{what[0].upper()}{what[1:]}. Mend: {_MEND[kind]}."))
+            alerts.append(GateAlert(kind, day, f"{what[0].upper()}{what[1:]}. Mend: {_MEND[kind].format(day=day)}."))
     return alerts
 
 
@@ -220,7 +220,7 @@ _MEND = {
     AlertKind.TIMEOUT: "see what holds the symbol batch up; when it completes the night starts by itself",
     AlertKind.FAILED: "run the symbol batch again; when it completes the night starts by itself",
     AlertKind.LOW_COVERAGE: "have the symbol batch load the missing closes; the night then starts by itself, or start it"
-    " as it is with `refresh-assets run --date`",
+    " as it is with `refresh-assets run --date {day}`",
 }
 
 

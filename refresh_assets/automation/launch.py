@@ -66,8 +66,9 @@ def checked_days(settings: Settings, first: date, last: date, now: datetime) -> 
 
 
 def plan_named_days(settings: Settings, days: Sequence[date], now: datetime) -> Plan:
-    """The days that a person names, whatever stands there; without those whose symbol batch is not complete."""
-    statuses = statuses_of(settings, days, now)
+    """The days that a person names, whatever stands there, half-loaded or not; without those whose symbol batch is not
+    complete."""
+    statuses = statuses_of(settings, days, now, half_loaded_too=True)
     blocked = [one for one in statuses if one.state is State.BLOCKED]
     return Plan([one for one in statuses if one.state is not State.BLOCKED], blocked)
 
@@ -83,9 +84,14 @@ def plan_due_days(settings: Settings, now: datetime) -> Plan:
     return Plan(due[:limit], blocked, max(len(due) - limit, 0))
 
 
-def statuses_of(settings: Settings, days: Sequence[date], now: datetime) -> list[DayStatus]:
+def statuses_of(
+    settings: Settings, days: Sequence[date], now: datetime, half_loaded_too: bool = False
+) -> list[DayStatus]:
     """The status of some days; asked again where the connection is lost under it. Raises SchemaError where tables are
-    missing, and DatabaseUnreachable at once."""
+    missing, and DatabaseUnreachable at once.
+
+    Args:
+        half_loaded_too: a day with few closes is due as any other, not blocked."""
     database = Database.of(settings)
     calendar = TradingCalendar(settings.extra_closures)
     effective = calendar.effective_date(now)
@@ -94,7 +100,8 @@ def statuses_of(settings: Settings, days: Sequence[date], now: datetime) -> list
         with database.connect() as connection:
             check_platform(connection, database)
             check_ours(connection, database)
-            return day_statuses(connection, calendar, days, effective)
+            least = 0.0 if half_loaded_too else settings.min_price_coverage
+            return day_statuses(connection, calendar, days, effective, least)
 
     try:
         return asked()

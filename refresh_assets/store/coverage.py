@@ -14,12 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 
+from refresh_assets.calendar import TradingCalendar
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT, day_number
-from refresh_assets.store.expected import JOINED_STARTS, SOLD
+from refresh_assets.store.expected import (
+    JOINED_STARTS,
+    SOLD,
+    Portfolios,
+    day_numbers,
+    first_needed,
+    read_portfolios,
+)
 from refresh_assets.store.optional import events_source
-from refresh_assets.store.owned import Part
+from refresh_assets.store.owned import Owned, Part, read_owned
 from refresh_assets.store.read import LONGEST_SYMBOL
-from refresh_assets.store.scans import as_array, plan_for_scans
+from refresh_assets.store.scans import as_array, places_of, plan_for_scans
 
 # Nearly every symbol is held by somebody throughout some days: that is asked of all positions, without their owners, once a
 # symbol. When the few others are held is asked of their positions alone. Names are looked at once a symbol, not once a
@@ -131,6 +139,18 @@ def _unpacked(part: bytes) -> list[str]:
     return part.decode().split("\0")[1:]
 
 
+def absent_between(owned: Owned, portfolios: Portfolios, first: date, last: date) -> Absent:
+    """Of the owners of positions those who do not exist from one day to another."""
+    ids = owned.owners["id"]
+    row, known = places_of(ids, portfolios.ids)
+    begin, end = day_numbers([first, last])
+    start, deleted = portfolios.start[row[known]], portfolios.deleted[row[known]]
+    ever, throughout = known.copy(), known.copy()
+    ever[known] = (start <= end) & (deleted > begin)
+    throughout[known] = (start <= begin) & (deleted > end)
+    return Absent(ids[~ever], ids[ever & ~throughout])
+
+
 def found_between(
     connection: psycopg.Connection[Any], first: date, last: date, absent: Absent, part: Part | None = None
 ) -> Found:
@@ -174,3 +194,13 @@ def closes_on(connection: psycopg.Connection[Any], held: Held, days: Sequence[da
         priced = (symbols or b"").decode(connection.info.encoding).split("\0")
         counts[day] = len(there), len(there.intersection(priced))
     return counts
+
+
+def counted(
+    connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date]
+) -> dict[date, tuple[int, int]]:
+    """The same, read anew as a whole: of some days, ascending."""
+    first, last = days[0], days[-1]
+    owned, portfolios = read_owned(connection, first_needed(calendar, days)), read_portfolios(connection)
+    found = found_between(connection, first, last, absent_between(owned, portfolios, first, last))
+    return closes_on(connection, held_between(connection, first, last, found), days)

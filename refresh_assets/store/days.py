@@ -10,7 +10,7 @@ looking at the rows of 2,500 past days."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any
@@ -53,9 +53,16 @@ class DayStatus:
 
 
 def day_statuses(
-    connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date], effective: date
+    connection: psycopg.Connection[Any],
+    calendar: TradingCalendar,
+    days: Sequence[date],
+    effective: date,
+    min_price_coverage: float = 0.0,
 ) -> list[DayStatus]:
-    """The status of each of some trading days, ascending, none later than the effective trading date."""
+    """The status of each of some trading days, ascending, none later than the effective trading date.
+
+    Args:
+        min_price_coverage: a day with a smaller share of closes than this is blocked, as the gate holds it."""
     if not days:
         return []
     expected = expected_portfolios(connection, calendar, days)
@@ -67,12 +74,36 @@ def day_statuses(
         if expected.count[row] and not _accounts_for_all(stored.get(day, {}), expected.hashes[row])
     ]
     priced = days_with_closes(connection, candidates)
-    return [
+    found = [
         _status(
             day, int(expected.count[row]), expected.hashes[row], stored.get(day, {}), ready.get(day), priced, effective
         )
         for row, day in enumerate(days)
     ]
+    due = [one.day for one in found if one.state is State.DUE and ready.get(one.day) == "completed"]
+    short = _half_loaded(connection, calendar, due, min_price_coverage) if due and min_price_coverage else {}
+    return [
+        replace(one, state=State.BLOCKED, why=short[one.day], mend=_LOAD_OR_RUN.format(one.day))
+        if one.day in short
+        else one
+        for one in found
+    ]
+
+
+_LOAD_OR_RUN = "have the symbol batch load the missing closes; or as it is: refresh-assets run --date {}"
+
+
+def _half_loaded(
+    connection: psycopg.Connection[Any], calendar: TradingCalendar, days: Sequence[date], least: float
+) -> dict[date, str]:
+    """Those of some days whose batch completed with too few closes, as the gate holds them, and why in words."""
+    from refresh_assets.store.coverage import counted  # mostly no day is due, and it loads Arrow
+
+    return {
+        day: f"half-loaded: {priced} of {held} symbols held have a close, {least:.0%} are asked for"
+        for day, (held, priced) in counted(connection, calendar, days).items()
+        if priced < least * held
+    }
 
 
 def _accounts_for_all(tables: Mapping[str, Any], hashes: np.uint64) -> bool:

@@ -16,11 +16,11 @@ import numpy as np
 import psycopg
 
 from refresh_assets.store.counters import plain_table, rows_in, without_counters
-from refresh_assets.store.coverage import Absent, Found, Held, found_between, held_between
-from refresh_assets.store.expected import Portfolios, day_numbers, read_portfolios
+from refresh_assets.store.coverage import Absent, Found, Held, absent_between, found_between, held_between
+from refresh_assets.store.expected import Portfolios, read_portfolios
 from refresh_assets.store.gate_memory import ACCOUNTING, joined, keep, look_up, turn
 from refresh_assets.store.owned import Base, Owned, Part, read_base, read_owned, written_since
-from refresh_assets.store.scans import places_of, rows_of
+from refresh_assets.store.scans import rows_of
 
 PORTFOLIO_TABLES = ("portfolios", "refresh_first_days")
 HOLDING_TABLES = ("portfolios", "positions", "position_realized_events", "refresh_first_days")
@@ -217,14 +217,8 @@ class Holdings:
         owned = self.owned(trusting=True)
         if owned is None:
             return None
-        ids, portfolios = owned.owners["id"], self.portfolios()
-        row, known = places_of(ids, portfolios.ids)
-        begin, end = day_numbers([first, last])
-        start, deleted = portfolios.start[row[known]], portfolios.deleted[row[known]]
-        ever, throughout = known.copy(), known.copy()
-        ever[known] = (start <= end) & (deleted > begin)
-        throughout[known] = (start <= begin) & (deleted > end)
-        absent = AbsentOwners(Absent(ids[~ever], ids[ever & ~throughout]), state if self.current else "")
+        there = absent_between(owned, self.portfolios(), first, last)
+        absent = AbsentOwners(there, state if self.current else "")
         keep(self._connection, "absent", f"{first}..{last}", absent)
         return absent
 

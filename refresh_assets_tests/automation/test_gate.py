@@ -216,7 +216,7 @@ AGAIN = "run the symbol batch again; when it completes the night starts by itsel
 LATE = "see what holds the symbol batch up; when it completes the night starts by itself"
 LOAD = (
     "have the symbol batch load the missing closes; the night then starts by itself,"
-    " or start it as it is with `refresh-assets run --date`"
+    " or start it as it is with `refresh-assets run --date 2026-11-20`"
 )
 failed = PendingDay(FRIDAY, "failed", "feed: 503\n  from vendor")
 half = done(coverage=Coverage(412, 120))

@@ -186,6 +186,20 @@ def test_a_day_that_was_skipped_is_due_once_prices_come(world: Database) -> None
     assert status(world).state is State.DUE
 
 
+def test_a_day_that_is_half_loaded_is_blocked_where_a_share_of_closes_is_asked_for(world: Database) -> None:
+    """As the gate holds it, with the counts; a day without a word of the batch is due with any close."""
+    insert(world, "batch_run_tracking", *worlds.batch(BEFORE, DAY))
+    execute(world, "delete from market_data_cache where date = %s and symbol <> 'AAA'", DAY)
+    with world.connect() as connection:
+        found = day_statuses(connection, CALENDAR, WEEK, NEXT, 0.8)
+        anyhow = day_statuses(connection, CALENDAR, WEEK, NEXT)
+    blocked = {one.day: one for one in found if one.state is State.BLOCKED and one.day < NEXT}
+    assert list(blocked) == [DAY]
+    assert blocked[DAY].why == "half-loaded: 1 of 4 symbols held have a close, 80% are asked for"
+    assert blocked[DAY].mend.endswith("or as it is: refresh-assets run --date 2026-03-13")
+    assert {one.day: one.state for one in anyhow}[DAY] is State.DUE
+
+
 def test_days_of_a_platform_without_a_table_of_sales_can_be_asked_for(world: Database) -> None:
     """position_realized_events may be absent."""
     execute(world, "drop table position_realized_events")
