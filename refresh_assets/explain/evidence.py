@@ -108,7 +108,8 @@ def _read_portfolio(snapshot: Snapshot) -> Portfolios:
 def _read_labels(snapshot: Snapshot) -> tuple[dict[UUID, Label], set[str]]:
     """Labels of all positions of the portfolio, and the symbols of its listed ones."""
     rows = snapshot.fetch(
-        f"select id, symbol, investment_class from positions where portfolio_id = {value('portfolio', 'uuid')}"
+        "select id, symbol, investment_class::text as investment_class from positions"
+        f" where portfolio_id = {value('portfolio', 'uuid')}"
     )
     labels, listed = {}, set()
     for row in rows.to_pylist():

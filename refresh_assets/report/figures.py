@@ -244,7 +244,7 @@ select u.symbol from unnest(%(symbols)s::text[]) as u(symbol) left join (
     select p.symbol, abs(sum(m.close_price * (p.quantity + coalesce((
         select sum(e.quantity_closed) from {{events}} e where e.position_id = p.id and e.trade_date > %(day)s), 0)))) as size
     from positions p join refresh_marks m on m.symbol = p.symbol and m.calculation_date = %(day)s
-    where p.portfolio_id = %(portfolio)s and p.investment_class = 'PUBLIC'
+    where p.portfolio_id = %(portfolio)s and p.investment_class::text = 'PUBLIC'
         and coalesce({ENTRY}, date '1900-01-01') <= %(day)s and {EXIT} > %(day)s and {DELETED} > %(day)s
     group by p.symbol
 ) w on w.symbol = u.symbol order by w.size desc nulls last, u.symbol

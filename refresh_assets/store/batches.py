@@ -38,7 +38,7 @@ def batch_rows(
 ) -> tuple[dict[date, BatchRow], str | None]:
     """What the symbol batch says of some days, ascending, and what our own row says of the effective day."""
     rows = connection.execute(
-        f"select batch_type, target_date, status, error_message, {_COMPLETED_AT} from batch_run_tracking"
+        f"select batch_type::text, target_date, status::text, error_message, {_COMPLETED_AT} from batch_run_tracking"
         " where batch_type = %s and target_date between %s and %s or batch_type = %s and target_date = %s",
         [SYMBOL_BATCH, *((days[0], days[-1]) if days else (None, None)), BATCH, effective],
     ).fetchall()
@@ -62,7 +62,7 @@ def completed_batches(
     One that completes anew, later, is told anew. Without a time of its own a batch counts as of the end of its day."""
     rows = connection.execute(
         f"select * from (select coalesce({_COMPLETED_AT}, (target_date + 1) at time zone 'America/New_York') as at,"
-        " target_date as day from batch_run_tracking where batch_type = %s and status = %s"
+        " target_date as day from batch_run_tracking where batch_type = %s and status::text = %s"
         " and target_date between date '1900-01-01' and date '9999-01-01') done"
         " where (at, day) > (%s, %s) order by at, day limit %s",
         [

@@ -277,7 +277,7 @@ def freshness(
     first = calendar.nth_before(calendar.next_on_or_after(latest), READY_DAYS)
     row = connection.execute(
         f"select (select max(d) from unnest(%(days)s::date[]) d left join batch_run_tracking b on b.target_date = d"
-        " and b.batch_type = %(batch)s where (b.status = 'completed' or (b.status is null and d < %(effective)s))"
+        " and b.batch_type = %(batch)s where (b.status::text = 'completed' or (b.status is null and d < %(effective)s))"
         f" and {HAS_CLOSES.format(day='d')}),"
         " (select max(calculation_date) from refresh_complete_days)",
         {"days": calendar.days(first, latest), "batch": SYMBOL_BATCH, "effective": effective},

@@ -26,14 +26,13 @@ from refresh_assets.store.expected import (
 )
 from refresh_assets.store.optional import events_source
 from refresh_assets.store.owned import Owned, Part, read_owned
-from refresh_assets.store.read import LONGEST_SYMBOL
+from refresh_assets.store.read import LISTED, LONGEST_SYMBOL
 from refresh_assets.store.scans import as_array, places_of, plan_for_scans
 
 # Nearly every symbol is held by somebody throughout some days: that is asked of all positions, without their owners, once a
 # symbol. When the few others are held is asked of their positions alone. Names are looked at once a symbol, not once a
 # position (`offset 0`).
 NAMED = f"btrim(symbol) <> '' and length(symbol) <= {LONGEST_SYMBOL}"
-_LISTED = "investment_class in ('PUBLIC', 'OPTIONS')"
 _WITHIN = f"""(entry_date is null or entry_date <= %(last)s) and (exit_date is null or exit_date > %(first)s)
     and (deleted_at is null or {DELETED} > %(first)s)"""
 _THROUGHOUT = f"""(entry_date is null or entry_date <= %(first)s) and (exit_date is null or exit_date > %(last)s)
@@ -44,7 +43,7 @@ _FOUND = f"""
 select array_agg(symbol::text), array_agg(held)
 from (
     select symbol, bool_or(quantity is distinct from 0{{throughout}}) as held from positions
-    where {{part}}{_LISTED} and {_WITHIN} and portfolio_id is not null{{but}}
+    where {{part}}{LISTED} and {_WITHIN} and portfolio_id is not null{{but}}
     group by symbol offset 0
 ) held where {NAMED}
 """
@@ -52,7 +51,7 @@ from (
 _SPANS = f"""
 with theirs as materialized (
     select positions.id, portfolio_id, symbol, quantity, {ENTRY} as entry, least({EXIT}, {DELETED}) as until
-    from positions where symbol = any(%(symbols)s) and {_LISTED} and {_WITHIN}
+    from positions where symbol = any(%(symbols)s) and {LISTED} and {_WITHIN}
 ), sale as (
     select position_id, least(max(trade_date), date '9999-12-31') as last
     from {{events}} e where trade_date > %(first)s and {SOLD} group by position_id

@@ -204,7 +204,7 @@ def stored_inputs(connection: psycopg.Connection[Any], day: date) -> dict[str, A
 
 def _tracked(connection: psycopg.Connection[Any], first: date, last: date) -> dict[date, str]:
     rows = connection.execute(
-        "select target_date, status from batch_run_tracking where batch_type = %s and target_date between %s and %s",
+        "select target_date, status::text from batch_run_tracking where batch_type = %s and target_date between %s and %s",
         [SYMBOL_BATCH, first, last],
     ).fetchall()
     return dict(rows)

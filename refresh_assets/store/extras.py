@@ -177,15 +177,15 @@ _UNSOLD = "p.id <> all(%(sold)s::uuid[])"
 _SOLD = "p.id = any(%(sold)s::uuid[]) and s.position_id = p.id"
 _MARKED = f"""
     update positions p set last_price = m.close_price, last_price_date = %(day)s,
-        market_value = {{quantity}} * m.close_price * case p.investment_class when 'OPTIONS' then 100 else 1 end
+        market_value = {{quantity}} * m.close_price * case p.investment_class::text when 'OPTIONS' then 100 else 1 end
     from refresh_marks m{{more}}
     where m.symbol = p.symbol and m.calculation_date = %(day)s and {{chosen}}
-    and p.investment_class in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
+    and p.investment_class::text in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
     and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
     and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)
     and {{quantity}} <> 0 and m.close_price <> 0
     and (p.last_price_date is distinct from %(day)s or p.last_price is distinct from m.close_price or p.market_value is
-        distinct from {{quantity}} * m.close_price * case p.investment_class when 'OPTIONS' then 100 else 1 end)
+        distinct from {{quantity}} * m.close_price * case p.investment_class::text when 'OPTIONS' then 100 else 1 end)
 """
 
 

@@ -327,7 +327,7 @@ def _counted(
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     rows = connection.execute(
-        "select symbol from symbol_onboarding where status in ('pending', 'processing') and symbol is not null"
+        "select symbol from symbol_onboarding where status::text in ('pending', 'processing') and symbol is not null"
         " order by symbol"
     ).fetchall()
     return tuple(row[0] for row in rows)

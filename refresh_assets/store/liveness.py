@@ -15,7 +15,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from refresh_assets.store.database import Database
-from refresh_assets.store.tracking import BATCH
+from refresh_assets.store.tracking import BATCH, COMPLETED, FAILED
 
 if TYPE_CHECKING:
     import psycopg
@@ -80,19 +80,18 @@ def signs_of_life(connection: psycopg.Connection[Any], runs: Sequence[str]) -> d
 
 def end_tracking(connection: psycopg.Connection[Any], days: Sequence[date], run_id: str, now: datetime) -> None:
     """End the rows of the days of a run that died, where they still say running: as what the tables say of the day."""
-    connection.execute(
-        "update batch_run_tracking set completed_at = %(now)s,"
-        " status = case when target_date = any(%(done)s) then 'completed' else 'failed' end,"
-        " error_message = case when target_date = any(%(done)s) then null else %(words)s end"
-        " where batch_type = %(batch)s and status = 'running' and target_date = any(%(days)s)",
-        {
-            "now": now,
-            "done": _done(connection, days),
-            "words": f"the process of run {run_id} is gone; the day is computed again by itself",
-            "batch": BATCH,
-            "days": list(days),
-        },
-    )
+    done = set(_done(connection, days))
+    words = f"the process of run {run_id} is gone; the day is computed again by itself"
+    # A statement each: a status that a `case` chose would be text, which no column of an enum takes.
+    for status, message, some in (
+        (COMPLETED, None, [day for day in days if day in done]),
+        (FAILED, words, [day for day in days if day not in done]),
+    ):
+        connection.execute(
+            "update batch_run_tracking set completed_at = %s, status = %s, error_message = %s"
+            " where batch_type = %s and status::text = 'running' and target_date = any(%s)",
+            [now, status, message, BATCH, some],
+        )
 
 
 def _done(connection: psycopg.Connection[Any], days: Sequence[date]) -> list[date]:

@@ -83,8 +83,9 @@ class Text(Packed):
     """Text; null where it is empty, or has the separator in it, as no symbol has."""
 
     def sql(self, is_sure: bool) -> str:
-        plain = f"case when strpos({self.expression}, E'\\x1f') = 0 then {self.expression} end"
-        return f"string_agg(coalesce({plain if is_sure else self.expression}, ''), E'\\x1f')"
+        text = f"({self.expression})::text"  # of an enum, the empty text would be none of its values
+        plain = f"case when strpos({text}, E'\\x1f') = 0 then {text} end"
+        return f"string_agg(coalesce({plain if is_sure else text}, ''), E'\\x1f')"
 
     def column(self, packed: pa.Array) -> pa.Array:
         return _words(packed, SEPARATOR)

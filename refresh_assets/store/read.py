@@ -43,6 +43,8 @@ SYMBOL = f"case when octet_length(symbol) <= {4 * LONGEST_SYMBOL} then symbol en
 """Read from a row: a longer one is none of the run's symbols, and would only fill memory."""
 KINDS = {"PUBLIC": PUBLIC, "OPTIONS": OPTIONS, "PRIVATE": PRIVATE}
 KNOWN_KINDS = ", ".join(f"'{kind}'" for kind in KINDS)
+LISTED = "investment_class::text in ('PUBLIC', 'OPTIONS')"
+"""As text: PostgreSQL refuses to compare an enum with what is none of its values. Of a text column the cast costs nothing."""
 
 
 def read_symbols(snapshot: Snapshot, proxies: Collection[str]) -> tuple[list[str], set[str]]:
@@ -50,8 +52,8 @@ def read_symbols(snapshot: Snapshot, proxies: Collection[str]) -> tuple[list[str
 
     Then those among them that a PUBLIC position has: the ones that need betas."""
     held = snapshot.fetch(
-        "select symbol, bool_or(investment_class = 'PUBLIC') as public from positions"
-        f" where investment_class in ('PUBLIC', 'OPTIONS') and btrim(symbol) <> ''"
+        "select symbol, bool_or(investment_class::text = 'PUBLIC') as public from positions"
+        f" where {LISTED} and btrim(symbol) <> ''"
         f" and length(symbol) <= {LONGEST_SYMBOL} and {CONCERNED} group by symbol"
     )
     symbols = held["symbol"].to_pylist()
@@ -119,11 +121,11 @@ def read_positions(snapshot: Snapshot, some: str = "true") -> pa.Table:
             "id": Uuid("id"),
             "portfolio_id": Uuid("portfolio_id"),
             "symbol": Text(SYMBOL),
-            "investment_class": Text(f"case when investment_class in ({KNOWN_KINDS}) then investment_class end"),
+            "investment_class": Text(f"case when investment_class::text in ({KNOWN_KINDS}) then investment_class end"),
             "quantity": number("quantity"),
             "entry_price": number("entry_price"),
             "exit_price": number(f"case when exit_date <= {LAST} then exit_price end"),
-            "market_value": number("case when investment_class = 'PRIVATE' then market_value end"),
+            "market_value": number("case when investment_class::text = 'PRIVATE' then market_value end"),
             "entry": Day(f"coalesce({ENTRY}, date '1900-01-01')"),
             "exit": End(EXIT, of="exit_date"),
             "deleted": End(DELETED, of="deleted_at"),

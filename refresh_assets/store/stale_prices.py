@@ -20,6 +20,7 @@ from refresh_assets.core.splits import SPLITS, split_rows
 from refresh_assets.errors import ExceptionCode
 from refresh_assets.store.dates import DELETED, ENTRY, EXIT, STARTS, day_number, day_of
 from refresh_assets.store.optional import events_source
+from refresh_assets.store.read import LISTED
 
 BATCH_DAYS = 20
 """Days compared by one statement: 20 x 5,000 marks take 0.05 s, 250 days at once 1.2 s, as their hash no longer fits."""
@@ -172,8 +173,8 @@ def _measured(connection: psycopg.Connection[Any], changes: Sequence[PriceChange
             select * from unnest(%s::int[], %s::text[], %s::date[], %s::float8[]) as c(place, symbol, day, move)
         ), held as (
             select id, portfolio_id, symbol, quantity, {ENTRY} as entry, {EXIT} as exit, {DELETED} as deleted,
-                case investment_class when 'OPTIONS' then 100 else 1 end as multiplier
-            from positions where investment_class in ('PUBLIC', 'OPTIONS') and abs(quantity) <= {LARGEST}
+                case investment_class::text when 'OPTIONS' then 100 else 1 end as multiplier
+            from positions where {LISTED} and abs(quantity) <= {LARGEST}
             and symbol in (select symbol from changed)
         ), sold as (
             select c.place, h.id, sum(e.quantity_closed) as quantity

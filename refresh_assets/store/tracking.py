@@ -71,7 +71,7 @@ class Tracking:
         with self.database.connect() as connection:
             connection.execute(
                 "update batch_run_tracking set status = 'completed', completed_at = %s"
-                " where batch_type = %s and status = 'running'"
+                " where batch_type = %s and status::text = 'running'"
                 " and target_date in (select calculation_date from refresh_complete_days)",
                 [now, BATCH],
             )
