@@ -63,10 +63,10 @@ def read_stored_betas(snapshot: Snapshot, symbols: list[str], factors: Factors, 
     # As arrays, so that the index on symbol and factor serves.
     rows = snapshot.fetch(
         f"""
-        select symbol, factor_id, beta_value::text as beta, r_squared::text as r_squared, observations, quality_flag,
-            calculation_method as method from symbol_factor_exposures
+        select symbol::text as symbol, factor_id, beta_value::text as beta, r_squared::text as r_squared, observations,
+            quality_flag::text as quality_flag, calculation_method::text as method from symbol_factor_exposures
         where calculation_date = {value("day", "date")} and beta_value is not null
-        and symbol = any(array(select jsonb_array_elements_text({value("symbols", "jsonb")})))
+        and symbol::text = any(array(select jsonb_array_elements_text({value("symbols", "jsonb")})))
         and factor_id = any(array(select jsonb_array_elements_text({value("factors", "jsonb")})::uuid))
         """
     ).to_pylist()

@@ -108,7 +108,7 @@ def _read_portfolio(snapshot: Snapshot) -> Portfolios:
 def _read_labels(snapshot: Snapshot) -> tuple[dict[UUID, Label], set[str]]:
     """Labels of all positions of the portfolio, and the symbols of its listed ones."""
     rows = snapshot.fetch(
-        "select id, symbol, investment_class::text as investment_class from positions"
+        "select id, symbol::text as symbol, investment_class::text as investment_class from positions"
         f" where portfolio_id = {value('portfolio', 'uuid')}"
     )
     labels, listed = {}, set()

@@ -241,12 +241,12 @@ select * from correlation_calculations where calculation_date = %(day)s and port
 # The order of the largest |value| that the day's own closes give; only the order is taken from it.
 BY_WEIGHT = f"""
 select u.symbol from unnest(%(symbols)s::text[]) as u(symbol) left join (
-    select p.symbol, abs(sum(m.close_price * (p.quantity + coalesce((
+    select p.symbol::text as symbol, abs(sum(m.close_price * (p.quantity + coalesce((
         select sum(e.quantity_closed) from {{events}} e where e.position_id = p.id and e.trade_date > %(day)s), 0)))) as size
-    from positions p join refresh_marks m on m.symbol = p.symbol and m.calculation_date = %(day)s
+    from positions p join refresh_marks m on m.symbol = p.symbol::text and m.calculation_date = %(day)s
     where p.portfolio_id = %(portfolio)s and p.investment_class::text = 'PUBLIC'
         and coalesce({ENTRY}, date '1900-01-01') <= %(day)s and {EXIT} > %(day)s and {DELETED} > %(day)s
-    group by p.symbol
+    group by p.symbol::text
 ) w on w.symbol = u.symbol order by w.size desc nulls last, u.symbol
 """
 EXPOSURES = """
@@ -268,6 +268,6 @@ order by i.factor_id is null, least(direct_impact, correlated_impact) nulls last
 LEFT_OUT_OF_BOOK = """
 select asset, code, symbol, detail, portfolio_id is not null as own, count(*) over () as number from refresh_exceptions
 where calculation_date = %(day)s and (portfolio_id = %(portfolio)s or (portfolio_id is null and position_id is null
-    and (symbol is null or symbol in (select symbol from positions where portfolio_id = %(portfolio)s))))
+    and (symbol is null or symbol in (select symbol::text from positions where portfolio_id = %(portfolio)s))))
 order by portfolio_id is null, asset, code, symbol, detail limit %(number)s
 """

@@ -169,9 +169,9 @@ from (
 select '{LATER}', count(*), count(*) filter (where wrong), null::float8, min(what) filter (where wrong), null::bytea
 from (
     select 'the mark of ' || m.symbol || ' is a later close' as what, case when p.close_price = m.close_price then false
-        else (select max(l.date) from market_data_cache l where l.symbol = m.symbol and l.date > %(day)s
+        else (select max(l.date) from market_data_cache l where l.symbol::text = m.symbol and l.date > %(day)s
             and l.close_price = m.close_price) is not null end as wrong
-    from refresh_marks m left join market_data_cache p on p.symbol = m.symbol and p.date = %(day)s
+    from refresh_marks m left join market_data_cache p on p.symbol::text = m.symbol and p.date = %(day)s
     where m.calculation_date = %(day)s
     union all
     select 'exposures rest on betas of another day', exists (select from exposed where coverage > 0)

@@ -40,18 +40,18 @@ _THROUGHOUT = f"""(entry_date is null or entry_date <= %(first)s) and (exit_date
 # Of owners who do not exist: mostly none, and to look each owner up among none takes 2 ms as well.
 _NOT_OF = " and not portfolio_id = any(%({0})s::uuid[])"
 _FOUND = f"""
-select array_agg(symbol::text), array_agg(held)
+select array_agg(symbol), array_agg(held)
 from (
-    select symbol, bool_or(quantity is distinct from 0{{throughout}}) as held from positions
+    select symbol::text as symbol, bool_or(quantity is distinct from 0{{throughout}}) as held from positions
     where {{part}}{LISTED} and {_WITHIN} and portfolio_id is not null{{but}}
-    group by symbol offset 0
+    group by symbol::text offset 0
 ) held where {NAMED}
 """
 # What is sold down to 0 was held until its last sale.
 _SPANS = f"""
 with theirs as materialized (
-    select positions.id, portfolio_id, symbol, quantity, {ENTRY} as entry, least({EXIT}, {DELETED}) as until
-    from positions where symbol = any(%(symbols)s) and {LISTED} and {_WITHIN}
+    select positions.id, portfolio_id, symbol::text as symbol, quantity, {ENTRY} as entry, least({EXIT}, {DELETED}) as until
+    from positions where symbol::text = any(%(symbols)s) and {LISTED} and {_WITHIN}
 ), sale as (
     select position_id, least(max(trade_date), date '9999-12-31') as last
     from {{events}} e where trade_date > %(first)s and {SOLD} group by position_id
@@ -62,7 +62,7 @@ with theirs as materialized (
         left join sale on sale.position_id = theirs.id and quantity = 0
     where quantity is distinct from 0 or sale.last is not null
 )
-select symbol::text, min(low) - date '1970-01-01', high - date '1970-01-01' from span where low < high
+select symbol, min(low) - date '1970-01-01', high - date '1970-01-01' from span where low < high
 group by symbol, high
 """
 # No text has a zero byte: a symbol as an object of its own takes longer than to read it.

@@ -179,7 +179,7 @@ _MARKED = f"""
     update positions p set last_price = m.close_price, last_price_date = %(day)s,
         market_value = {{quantity}} * m.close_price * case p.investment_class::text when 'OPTIONS' then 100 else 1 end
     from refresh_marks m{{more}}
-    where m.symbol = p.symbol and m.calculation_date = %(day)s and {{chosen}}
+    where m.symbol = p.symbol::text and m.calculation_date = %(day)s and {{chosen}}
     and p.investment_class::text in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
     and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
     and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)

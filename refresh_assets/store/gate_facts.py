@@ -327,8 +327,8 @@ def _counted(
 
 def _onboarding(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     rows = connection.execute(
-        "select symbol from symbol_onboarding where status::text in ('pending', 'processing') and symbol is not null"
-        " order by symbol"
+        "select symbol::text from symbol_onboarding where status::text in ('pending', 'processing') and symbol is not null"
+        " order by 1"
     ).fetchall()
     return tuple(row[0] for row in rows)
 

@@ -39,8 +39,9 @@ from refresh_assets.store.read_trades import Bounds, Trades, events_of, read_tra
 
 OCC_SYMBOL = re.compile(r"[A-Z0-9./]{1,6} *(\d{2})(\d{2})(\d{2})[CP]\d{8}")
 LONGEST_SYMBOL = 200  # characters; no index entry holds some thousands of them, and no exchange has them
-SYMBOL = f"case when octet_length(symbol) <= {4 * LONGEST_SYMBOL} then symbol end"
-"""Read from a row: a longer one is none of the run's symbols, and would only fill memory."""
+SYMBOL = f"case when octet_length(symbol::text) <= {4 * LONGEST_SYMBOL} then symbol::text end"
+"""Read from a row: a longer one is none of the run's symbols, and would only fill memory. As text: a `char(n)` is padded with
+blanks to its length, which are no part of a symbol."""
 KINDS = {"PUBLIC": PUBLIC, "OPTIONS": OPTIONS, "PRIVATE": PRIVATE}
 KNOWN_KINDS = ", ".join(f"'{kind}'" for kind in KINDS)
 LISTED = "investment_class::text in ('PUBLIC', 'OPTIONS')"
@@ -52,9 +53,9 @@ def read_symbols(snapshot: Snapshot, proxies: Collection[str]) -> tuple[list[str
 
     Then those among them that a PUBLIC position has: the ones that need betas."""
     held = snapshot.fetch(
-        "select symbol, bool_or(investment_class::text = 'PUBLIC') as public from positions"
+        "select symbol::text as symbol, bool_or(investment_class::text = 'PUBLIC') as public from positions"
         f" where {LISTED} and btrim(symbol) <> ''"
-        f" and length(symbol) <= {LONGEST_SYMBOL} and {CONCERNED} group by symbol"
+        f" and length(symbol) <= {LONGEST_SYMBOL} and {CONCERNED} group by symbol::text"
     )
     symbols = held["symbol"].to_pylist()
     public = {symbol for symbol, is_public in zip(symbols, held["public"].to_pylist(), strict=True) if is_public}

@@ -30,7 +30,7 @@ BETA_COLUMNS = {"symbol": Text(SYMBOL), "beta": number("beta_value")}
 LARGEST_BETA = 10**6  # beyond it a stored beta is a mistake to be named; inline ones are capped at 5
 SLICE_DAYS = 128
 """Days of closes that are read at once: those of a long range never stand in memory as text."""
-AMONG = "and symbol in (select jsonb_array_elements_text({0}))"
+AMONG = "and symbol::text in (select jsonb_array_elements_text({0}))"
 NO_CLOSES = pa.table(
     {"symbol": pa.array([], pa.string()), "date": pa.array([], pa.date32()), "close": pa.array([], pa.string())}
 )
@@ -39,7 +39,8 @@ NO_CLOSES = pa.table(
 def read_factors(snapshot: Snapshot) -> tuple[Factors, list[Omission]]:
     """The active factors in display order. One that cannot be used keeps its place, but no beta is made for it."""
     rows = snapshot.fetch(
-        "select id, name, proxy, short_proxy, estimation, window_days, min_observations from factor_definitions"
+        "select id, name::text as name, proxy::text as proxy, short_proxy::text as short_proxy,"
+        " estimation::text as estimation, window_days, min_observations from factor_definitions"
         " where is_active order by display_order nulls last, name, id"
     ).to_pylist()
     factors: list[Factor] = []
@@ -99,12 +100,12 @@ def read_symbols_without_betas(
     snapshot.set(days=json.dumps([day.isoformat() for day in days]), wanted=len(days) * len(factors))
     complete = snapshot.fetch(
         f"""
-        select symbol from symbol_factor_exposures
+        select symbol::text as symbol from symbol_factor_exposures
         where calculation_date in (select jsonb_array_elements_text({value("days", "jsonb")})::date)
         and factor_id in (select id from factor_definitions where is_active)
         and calculation_method is distinct from 'inline'
         and beta_value between -{LARGEST_BETA} and {LARGEST_BETA}
-        group by symbol having count(*) >= (select {value("wanted", "int")})
+        group by symbol::text having count(*) >= (select {value("wanted", "int")})
         """
     )
     return set(public).difference(complete["symbol"].to_pylist())
@@ -234,7 +235,7 @@ def _member(chosen: int, listed: int) -> str:
     """How so many symbols are found among those listed. A few by the index on (symbol, date), which an array makes the
     planner take. Others by the index on the date: where they are most, leaving the rest out takes longer than to read it."""
     if chosen * 10 < listed:
-        return "and symbol = any(array(select jsonb_array_elements_text({0})))"
+        return "and symbol::text = any(array(select jsonb_array_elements_text({0})))"
     return "" if chosen * 2 >= listed else AMONG
 
 

@@ -90,7 +90,7 @@ def _of_batch(connection: psycopg.Connection[Any], first: date, last: date) -> l
         f"""
         select m.calculation_date - date '1970-01-01', m.symbol, m.close_price::float8, ({USABLE})::float8
         from refresh_marks m left join market_data_cache c
-            on c.symbol = m.symbol and c.date = m.calculation_date and c.date between %(first)s and %(last)s
+            on c.symbol::text = m.symbol and c.date = m.calculation_date and c.date between %(first)s and %(last)s
         where m.calculation_date between %(first)s and %(last)s and m.close_price is distinct from {USABLE}
         """,
         {"first": first, "last": last},
@@ -103,7 +103,7 @@ def _of_batch(connection: psycopg.Connection[Any], first: date, last: date) -> l
             select distinct calculation_date, symbol from refresh_exceptions
             where calculation_date between %(first)s and %(last)s and asset = 'portfolio_snapshots' and code = any(%(codes)s)
         ) e join market_data_cache c
-            on c.symbol = e.symbol and c.date = e.calculation_date and c.date between %(first)s and %(last)s
+            on c.symbol::text = e.symbol and c.date = e.calculation_date and c.date between %(first)s and %(last)s
         where not exists (
             select from refresh_marks m where m.calculation_date = e.calculation_date and m.symbol = e.symbol
         )
@@ -172,10 +172,10 @@ def _measured(connection: psycopg.Connection[Any], changes: Sequence[PriceChange
         with changed as (
             select * from unnest(%s::int[], %s::text[], %s::date[], %s::float8[]) as c(place, symbol, day, move)
         ), held as (
-            select id, portfolio_id, symbol, quantity, {ENTRY} as entry, {EXIT} as exit, {DELETED} as deleted,
+            select id, portfolio_id, symbol::text as symbol, quantity, {ENTRY} as entry, {EXIT} as exit, {DELETED} as deleted,
                 case investment_class::text when 'OPTIONS' then 100 else 1 end as multiplier
             from positions where {LISTED} and abs(quantity) <= {LARGEST}
-            and symbol in (select symbol from changed)
+            and symbol::text in (select symbol from changed)
         ), sold as (
             select c.place, h.id, sum(e.quantity_closed) as quantity
             from {events_source(connection)} e join held h on h.id = e.position_id join changed c using (symbol)

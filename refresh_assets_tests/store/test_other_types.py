@@ -15,6 +15,7 @@ from refresh_assets.store.checks import freshness
 from refresh_assets.store.database import Database
 from refresh_assets.store.liveness import end_tracking
 from refresh_assets.store.provision import init
+from refresh_assets.store.stale import stale_days
 from refresh_assets_tests import worlds
 from refresh_assets_tests.store.everything import everything, look
 from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, batch, execute, insert
@@ -86,3 +87,43 @@ def test_a_run_that_died_is_ended_where_its_status_is_an_enum(world: Database) -
         " where batch_type = 'portfolio_refresh' order by 1",
     )
     assert ended == [(BEFORE, "failed", False, False), (DAY, "completed", True, False)]
+
+
+PADDED = (
+    "positions.symbol",
+    "market_data_cache.symbol",
+    "symbol_factor_exposures.symbol",
+    "symbol_onboarding.symbol",
+    "factor_definitions.proxy",
+    "factor_definitions.short_proxy",
+    "factor_definitions.estimation",
+    "positions.investment_class",
+    "batch_run_tracking.batch_type",
+    "batch_run_tracking.status",
+    "symbol_onboarding.status",
+)
+
+
+def test_text_that_is_padded_gives_the_same_night(world: Database) -> None:
+    """A `char(n)`, whose blanks are no part of a symbol: stored betas, a symbol held on some days alone, all else as above."""
+    market = execute(world, "select id from factor_definitions where name = 'Market'")[0][0]
+    beta = {"symbol": "BBB", "factor_id": market, "calculation_date": DAY, "beta_value": "1.25"}
+    insert(world, "symbol_factor_exposures", beta)
+    insert(world, "symbol_onboarding", {"symbol": "NEW", "status": "pending"})
+    insert(world, "batch_run_tracking", *batch(BEFORE))
+    insert(world, "positions", worlds.position(32, 3, "IWM", 4, exit_date=DAY, exit_price=60))
+    plain = everything(world, BEFORE, DAY), stale_since_a_correction(world)
+    for column in PADDED:
+        table, _, name = column.partition(".")
+        execute(world, f"alter table {table} alter {name} type char(24)")
+    assert (everything(world, BEFORE, DAY), stale_since_a_correction(world)) == plain
+
+
+def stale_since_a_correction(database: Database) -> object:
+    """What is stale once closes were corrected; they are as before afterwards."""
+    correct = "update market_data_cache set close_price = close_price {} 2 where symbol = 'AAA' and date = %s"
+    execute(database, correct.format("*"), DAY)
+    stale = stale_days(database, CALENDAR, [BEFORE, DAY])
+    execute(database, correct.format("/"), DAY)
+    assert [(one.symbol, one.portfolios) for one in stale.prices] == [("AAA", 2)]
+    return stale
