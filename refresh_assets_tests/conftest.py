@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import LiteralString
 from urllib.parse import urlsplit
 
 import psycopg
@@ -75,11 +76,12 @@ def calendar() -> TradingCalendar:
 
 
 @contextmanager
-def new_database(server_url: str, template: str = "template1") -> Iterator[tuple[str, str]]:
-    """Name and URL of a database that is dropped afterwards, whoever is still connected."""
+def new_database(server_url: str, template: str = "template1", more: LiteralString = "") -> Iterator[tuple[str, str]]:
+    """Name and URL of a database that is dropped afterwards, whoever is still connected; `more` of how it is made."""
     name = f"test_{os.getpid()}_{next(NUMBERS)}"
     with psycopg.connect(server_url, autocommit=True) as server:
-        server.execute(SQL("create database {} template {}").format(Identifier(name), Identifier(template)))
+        made = SQL("create database {} template {} " + more)
+        server.execute(made.format(Identifier(name), Identifier(template)))
     try:
         yield name, urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:

@@ -15,6 +15,7 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
 
 from refresh_assets.settings import DAGSTER_SCHEMA, load
+from refresh_assets.store.database import ENCODING
 
 URL_VARIABLE = "DAGSTER_POSTGRES_URL"
 """Holds the URL for this process and the workers that it starts: a configuration names it, and never the URL itself."""
@@ -54,10 +55,12 @@ class NightStorage(DagsterStorage, ConfigurableClass):
 
 
 def storage_url(sqlalchemy_url: str) -> str:
-    """The URL of Dagster's storage: psycopg 2, as dagster-postgres needs it, and a schema of its own."""
-    rest = sqlalchemy_url.partition("://")[2]
-    joint = "&" if "?" in rest else "?"
-    return f"postgresql+psycopg2://{rest}{joint}options=-csearch_path%3D{DAGSTER_SCHEMA}"
+    """The URL of Dagster's storage: psycopg 2, as dagster-postgres needs it, a schema of its own, and tags in whatever
+    letters."""
+    rest, mark, query = sqlalchemy_url.partition("://")[2].partition("?")
+    kept = [one for one in query.split("&") if mark and one and not one.startswith("client_encoding=")]
+    query = "&".join([*kept, f"options=-csearch_path%3D{DAGSTER_SCHEMA}", f"client_encoding={ENCODING}"])
+    return f"postgresql+psycopg2://{rest}?{query}"
 
 
 def _create_schema(psycopg_url: str) -> None:

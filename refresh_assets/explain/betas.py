@@ -59,7 +59,7 @@ class DayBetas:
 def read_stored_betas(snapshot: Snapshot, symbols: list[str], factors: Factors, day: date) -> StoredBetas:
     """Stored betas of some symbols. One that is not finite, absurdly large or there twice counts as missing."""
     ids = [str(UUID(bytes=factor.id)) for factor in factors]
-    snapshot.set(day=day, symbols=json.dumps(symbols), factors=json.dumps(ids))
+    snapshot.set(day=day, symbols=json.dumps(symbols, ensure_ascii=False), factors=json.dumps(ids))
     # As arrays, so that the index on symbol and factor serves.
     rows = snapshot.fetch(
         f"""

@@ -119,7 +119,7 @@ def changed_closes(snapshot: Snapshot, prices: Prices, codes: Iterable[int], day
     """Closes of a day that are not what its night used, in words; `marked_only`: only those that it used at all."""
     wanted = {prices.symbols[code]: code for code in codes}
     closes = prices.exact[day_number(day)]
-    snapshot.set(marked=day, symbols=json.dumps(sorted(wanted)))
+    snapshot.set(marked=day, symbols=json.dumps(sorted(wanted), ensure_ascii=False))
     rows = snapshot.fetch(
         f"select symbol, close_price from refresh_marks where calculation_date = {value('marked', 'date')}"
         f" and symbol = any(array(select jsonb_array_elements_text({value('symbols', 'jsonb')})))"

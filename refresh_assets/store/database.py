@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONNECT_SECONDS = 10
+ENCODING = "UTF8"
+"""What the server sends and takes, whatever a role, a database or PGCLIENTENCODING says: columns are read as nothing else."""
 RETRIES = 3  # more tries after a lost connection, spec section 12
 
 
@@ -53,7 +55,11 @@ class Database:
 
         try:
             connection = psycopg.connect(
-                self.url, autocommit=autocommit, connect_timeout=CONNECT_SECONDS, application_name=APPLICATION
+                self.url,
+                autocommit=autocommit,
+                connect_timeout=CONNECT_SECONDS,
+                application_name=APPLICATION,
+                client_encoding=ENCODING,
             )
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from None
@@ -193,7 +199,8 @@ def _for_columns(database: Database) -> Any:
     from psycopg import conninfo
 
     try:
-        return adbc.connect(conninfo.make_conninfo(database.url, connect_timeout=CONNECT_SECONDS), autocommit=False)
+        url = conninfo.make_conninfo(database.url, connect_timeout=CONNECT_SECONDS, client_encoding=ENCODING)
+        return adbc.connect(url, autocommit=False)
     except adbc_driver_manager.OperationalError as error:
         raise database._unreachable(error) from None
 

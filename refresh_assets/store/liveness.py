@@ -14,7 +14,7 @@ from datetime import date, datetime
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
-from refresh_assets.store.database import Database
+from refresh_assets.store.database import ENCODING, Database
 from refresh_assets.store.tracking import BATCH, COMPLETED, FAILED
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ class _Holder:
             autocommit=True,
             connect_timeout=10,
             application_name=f"refresh-assets lives {self._run_id}",
+            client_encoding=ENCODING,
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,

@@ -14,7 +14,7 @@ from uuid import NAMESPACE_URL, uuid5
 import psycopg
 
 from refresh_assets.errors import SchemaError
-from refresh_assets.store.database import Database
+from refresh_assets.store.database import ENCODING, Database
 from refresh_assets.store.schema_names import OPTIONAL_PLATFORM_TABLES, OWNER_MARK, PLATFORM_COLUMNS
 
 FACTOR_NAMESPACE = uuid5(NAMESPACE_URL, "refresh-assets/factors")
@@ -239,5 +239,7 @@ def _engine(database: Database, first: str) -> Any:
     options = "-csearch_path=" + ",".join(dict.fromkeys((first, database.schema, database.platform_schema)))
     # psycopg opens the connection itself: no URL of it has to be written in SQLAlchemy's way.
     return create_engine(
-        "postgresql+psycopg://", poolclass=NullPool, creator=lambda: psycopg.connect(database.url, options=options)
+        "postgresql+psycopg://",
+        poolclass=NullPool,
+        creator=lambda: psycopg.connect(database.url, options=options, client_encoding=ENCODING),
     )

@@ -200,7 +200,9 @@ def read_prices(
         long: those that need every day: factor proxies, and symbols whose betas are to be computed.
     """
     known, numbers = pa.array(symbols, pa.string()), np.array([day_number(day) for day in days], dtype=np.int32)
-    snapshot.set(symbols=json.dumps(list(symbols)), long=json.dumps(sorted(long)))
+    # As they are: a database without an encoding has no characters for JSON's escapes.
+    asked = {"symbols": list(symbols), "long": sorted(long)}
+    snapshot.set(**{name: json.dumps(some, ensure_ascii=False) for name, some in asked.items()})
     listed = _listed(snapshot, window, days[-1])
     close = np.full((len(days), len(symbols)), np.nan)
     seen = np.zeros(close.shape, dtype=np.int8)

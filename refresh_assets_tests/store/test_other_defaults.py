@@ -1,0 +1,80 @@
+"""A database or a role with other defaults than PostgreSQL's own: nothing that is computed may differ.
+
+Here: encodings. Not here: columns of other types (test_other_types.py)."""
+
+from __future__ import annotations
+
+import pytest
+
+from refresh_assets.automation.dagster_storage import storage_url
+from refresh_assets.store.database import Database
+from refresh_assets.store.liveness import NO_SIGN, sign_of_life
+from refresh_assets.store.provision import head_revision, init
+from refresh_assets_tests import worlds
+from refresh_assets_tests.conftest import new_database
+from refresh_assets_tests.store.everything import everything
+from refresh_assets_tests.worlds import BEFORE, DAY, batch, execute, insert, one, portfolio, position
+
+UMLAUTS = "ÄÖ"
+
+
+@pytest.fixture
+def world(database: Database) -> Database:
+    """The three portfolios, a fourth that holds a symbol beyond ASCII, and a symbol batch that is complete."""
+    return four_portfolios(database)
+
+
+def four_portfolios(database: Database) -> Database:
+    worlds.three_portfolios(database)
+    insert(database, "portfolios", portfolio(4, name="Größe"))
+    insert(database, "positions", position(41, 4, UMLAUTS, 3), position(42, 4, "AAA", 4))
+    worlds.load_closes(database, [{**row, "symbol": UMLAUTS} for row in worlds.closes(["ABC"])])
+    insert(database, "batch_run_tracking", *batch(BEFORE, DAY))
+    return database
+
+
+def default(database: Database, name: str, value: str) -> None:
+    """Of every session of the database that begins after this."""
+    statement = f"execute format('alter database %I set {name} to ' || quote_literal('{value}'), current_database())"
+    execute(database, f"do $$ begin {statement}; end $$")
+
+
+@pytest.mark.parametrize("of", ["database", "environment"])
+def test_another_encoding_of_the_session_gives_the_same_night(
+    world: Database, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A symbol beyond ASCII is priced, written and explained as ever; init and the sign of a run's life work."""
+    plain = everything(world)
+    assert any(UMLAUTS in row for row in plain[f"correlation_calculations {DAY}"])
+    if of == "database":
+        default(world, "client_encoding", "LATIN1")
+    else:
+        monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    assert everything(world) == plain
+    assert init(world).revision_after == head_revision()
+    with sign_of_life(world, "run-1") as sign:
+        assert sign != NO_SIGN
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_of_another_encoding_gives_the_same_night(world: Database, server_url: str, encoding: str) -> None:
+    """Also one that has none, and takes the bytes as they come."""
+    made = {"LATIN1": "encoding 'LATIN1'", "SQL_ASCII": "encoding 'SQL_ASCII'"}
+    with new_database(server_url, "template0", made[encoding] + " lc_collate 'C' lc_ctype 'C'") as (_, url):
+        other = Database(url)
+        assert init(other).revision_after == head_revision()
+        with other.connect() as connection:
+            assert one(connection, "show server_encoding") == encoding
+        assert everything(four_portfolios(other)) == everything(world)
+
+
+def test_dagsters_storage_takes_tags_in_whatever_letters() -> None:
+    """Whatever encoding the URL of the night names."""
+    wanted = "options=-csearch_path%3Ddagster&client_encoding=UTF8"
+    for query, kept in (
+        ("", ""),
+        ("?client_encoding=LATIN1", ""),
+        ("?client_encoding=LATIN1&sslmode=require", "sslmode=require&"),
+    ):
+        url = storage_url(f"postgresql+psycopg://u@h/db{query}")
+        assert url == f"postgresql+psycopg2://u@h/db?{kept}{wanted}"
