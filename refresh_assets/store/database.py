@@ -64,7 +64,7 @@ class Database:
         except psycopg.OperationalError as error:
             raise self._unreachable(error) from None
         with connection:
-            connection.execute("select set_config('search_path', %s, false)", [self.search_path])
+            connection.execute(_SESSION, [self.search_path])
             if not autocommit:
                 connection.commit()
             yield connection
@@ -111,6 +111,10 @@ class Database:
 
 
 APPLICATION = "refresh-assets"
+# Whoever waited for another's work has to see it afterwards, whatever a role or a database has as its default.
+_SESSION = (
+    "select set_config('search_path', %s, false), set_config('default_transaction_isolation', 'read committed', false)"
+)
 NO_SUCH_SNAPSHOT = {"42704", "22023"}  # undefined_object; before PostgreSQL 16 invalid_parameter_value
 SNAPSHOT_ID = re.compile(r"[0-9A-F]+-[0-9A-F]+-[0-9]+")
 

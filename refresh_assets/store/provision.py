@@ -241,5 +241,6 @@ def _engine(database: Database, first: str) -> Any:
     return create_engine(
         "postgresql+psycopg://",
         poolclass=NullPool,
+        isolation_level="READ COMMITTED",
         creator=lambda: psycopg.connect(database.url, options=options, client_encoding=ENCODING),
     )

@@ -1,8 +1,10 @@
 """A database or a role with other defaults than PostgreSQL's own: nothing that is computed may differ.
 
-Here: encodings. Not here: columns of other types (test_other_types.py)."""
+Here: encodings, isolation. Not here: columns of other types (test_other_types.py)."""
 
 from __future__ import annotations
+
+from datetime import date
 
 import pytest
 
@@ -78,3 +80,18 @@ def test_dagsters_storage_takes_tags_in_whatever_letters() -> None:
     ):
         url = storage_url(f"postgresql+psycopg://u@h/db{query}")
         assert url == f"postgresql+psycopg2://u@h/db?{kept}{wanted}"
+
+
+@pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
+def test_another_isolation_of_transactions_gives_the_same_night(
+    database: Database, server_url: str, initialised_template: str, isolation: str
+) -> None:
+    """Two days of months that have no partitions yet, each table begun while the one before is ended; then the values of
+    positions, which wait for the day to be complete."""
+    days = date(2026, 2, 27), date(2026, 3, 2)
+    default(database, "default_transaction_isolation", isolation)
+    init(database)
+    with new_database(server_url, initialised_template) as (_, url):
+        plain = everything(four_portfolios(Database(url)), *days)
+    assert everything(four_portfolios(database), *days) == plain
+    assert {row[4] for row in plain["positions"]} == {None, days[-1]}
