@@ -25,7 +25,7 @@ where relkind = 'r' and not relhassubclass and current_setting('track_counts') =
 # number, a function that reads tables of its own) is found by the functions in its rule: only those that depend on
 # nothing but their arguments are let pass, and casts, which depend on settings of the session that we never change.
 # Who asks, which database and since when its server runs: the same text in two databases would be taken for one table.
-_STATES = r"""
+_STATES = """
 with recursive named as (
     select place, name, to_regclass(name)::oid as oid from unnest(%s::text[]) with ordinality as t(name, place)
 ), behind as (
@@ -49,7 +49,7 @@ with recursive named as (
     select place from kind where relkind not in ('r', 'm', 'v', 'p', 'i', 'I')
     union all
     select place from rule where action ~ 'SQLVALUEFUNCTION|NEXTVALUEEXPR' or exists (
-        select from regexp_matches(action, ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)', 'g') as found(id)
+        select from regexp_matches(action, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') as found(id)
         join pg_proc p on p.oid = found.id[1]::oid
         where p.provolatile <> 'i' and not exists (select from pg_cast where castfunc = p.oid)
     )

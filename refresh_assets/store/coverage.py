@@ -68,7 +68,7 @@ group by symbol, high
 # No text has a zero byte: a symbol as an object of its own takes longer than to read it.
 _CLOSES = """
 select (
-    select string_agg(textsend(symbol::text), '\\x00') from market_data_cache
+    select string_agg(textsend(symbol::text), decode('00', 'hex')) from market_data_cache
     where date = d and close_price >= 0 and close_price < 'Infinity'
 ) from unnest(%s::date[]) with ordinality as days(d, place) order by place
 """
