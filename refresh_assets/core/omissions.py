@@ -52,8 +52,8 @@ FIELD_FAULT_MEND = {
     Code.UNDATED_VALUATION: ("market_value", "has no date: an edit changes past days", "add it to private_valuations"),
     Code.BAD_DATES: ("exit_date", "lies before entry_date, so it is never held", "correct it in positions"),
     Code.BAD_EVENT: (
-        "quantity_closed",
-        "of a realized event is null, not finite or absurdly large",
+        "quantity_closed or trade_date",
+        "of a realized event is null, not finite, absurdly large, of the position's other sign or before its entry",
         "correct the event",
     ),
     Code.BAD_VALUATION: ("market_value", "of a valuation is not finite or absurdly large", "correct the valuation"),

@@ -23,7 +23,10 @@ CLASS = "investment_class is not PUBLIC, OPTIONS or PRIVATE. Mend: correct it in
 SYMBOL = "symbol is null, empty, of more than 200 characters or has a separator (U+001F) in it. Mend: correct it in positions"
 NO_PRICE = "close_price is missing for the day. Mend: have the symbol batch load it"
 SALE = "price of a sale of the day is missing or cannot be read. Mend: enter it with the sale"
-EVENT = "quantity_closed of a realized event is null, not finite or absurdly large. Mend: correct the event"
+EVENT = (
+    "quantity_closed or trade_date of a realized event is null, not finite, absurdly large, of the position's other sign or"
+    " before its entry. Mend: correct the event"
+)
 VALUE = "market_value of a valuation is not finite or absurdly large. Mend: correct the valuation"
 NO_VALUE = "market_value is missing: no dated valuation, no undated one. Mend: add one"
 

@@ -80,7 +80,10 @@ ENTRY = "entry_price is negative, not finite or absurdly large. Mend: correct it
 CLASS = "investment_class is not PUBLIC, OPTIONS or PRIVATE. Mend: correct it in positions"
 SYMBOL = "symbol is null, empty, of more than 200 characters or has a separator (U+001F) in it. Mend: correct it in positions"
 DATES = "exit_date lies before entry_date, so it is never held. Mend: correct it in positions"
-EVENT = "quantity_closed of a realized event is null, not finite or absurdly large. Mend: correct the event"
+EVENT = (
+    "quantity_closed or trade_date of a realized event is null, not finite, absurdly large, of the position's other sign or"
+    " before its entry. Mend: correct the event"
+)
 VALUATION = "market_value of a valuation is not finite or absurdly large. Mend: correct the valuation"
 ABSURD = "1" + "0" * 19
 PRIVATE: Row = {"investment_class": "PRIVATE", "symbol": None}
