@@ -43,7 +43,8 @@ onboard_portfolio_job = dg.define_asset_job(
     # What the night promises of whole days is not asked again for one portfolio's rows.
     selection=dg.AssetSelection.groups(refresh.GROUP).without_checks(),
     executor_def=dg.in_process_executor,
-    description="One new portfolio's rows, on the days that the night has done; every other row stays as it is. Run config:"
+    description="One new portfolio's rows, on the days that the night has done; every other row stays as it is. Without a"
+    " partition: from its inception date to the last close. Run config:"
     " `resources: {refresh: {config: {portfolio: uuid or exact name}}}`.",
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from pydantic import PrivateAttr
@@ -30,7 +30,7 @@ from refresh_assets.settings import load
 from refresh_assets.store.database import Database, is_lost_connection, retried
 from refresh_assets.store.extras import INLINE_ASSET
 from refresh_assets.store.liveness import NO_SIGN, SIGN_TAG, sign_of_life
-from refresh_assets.store.onboarding import plan_onboarding
+from refresh_assets.store.onboarding import days_since_inception, plan_onboarding
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets.store.tracking import DayEnd, Tracking
 
@@ -139,7 +139,6 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self._night is None:
             settings = load()
             calendar = TradingCalendar(settings.extra_closures)
-            days = trading_days(context.partition_keys, calendar, datetime.now(UTC))
             database = Database.of(settings)
             file = settings.scenarios_file
             only = None
@@ -148,6 +147,16 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                     f"the job {ONBOARDING_JOB} was given no portfolio",
                     "set resources.refresh.config.portfolio in its run config to a uuid or an exact name",
                 )
+            if not (context.has_partition_key or context.has_partition_key_range):
+                if not self.portfolio:
+                    raise UsageError(
+                        "the run was given no trading day", "launch it with a partition or a range of them"
+                    )
+                history = days_since_inception(
+                    database, calendar, self.portfolio, settings.start_date, datetime.now(UTC)
+                )
+                _cover(context, history)
+            days = trading_days(context.partition_keys, calendar, datetime.now(UTC))
             if self.portfolio:
                 plan = plan_onboarding(database, calendar, self.portfolio, days, datetime.now(UTC))
                 only, days, self._left_out = plan.portfolio.id, plan.days, plan.left_out
@@ -232,6 +241,20 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
             effective = night.calendar.effective_date(datetime.now(UTC))
             asked = checks.question(checks.PROMISES, night.days, effective)
             ask_early(night.run_id, night.database, night.calendar, asked)
+
+
+def _cover(context: dg.AssetExecutionContext, days: Sequence[date]) -> None:
+    """Make a run that was launched without a partition cover a range of them, as if launched so.
+
+    In the instance, where the sensor and people look; and in the run at hand, which Dagster asks for its partitions."""
+    first, last = days[0].isoformat(), days[-1].isoformat()
+    tags = {
+        "dagster/asset_partition_range_start": first,
+        "dagster/asset_partition_range_end": last,
+        "nights": first if first == last else f"{first}..{last}",
+    }
+    context.instance.add_run_tags(context.run.run_id, tags)
+    cast("dict[str, str]", context.run.tags).update(tags)
 
 
 @contextmanager

@@ -54,6 +54,18 @@ def first_day(portfolio: Portfolio, start: date, effective: date) -> date:
     return effective if portfolio.inception is None else min(max(portfolio.inception, start), effective)
 
 
+def days_since_inception(
+    database: Database, calendar: TradingCalendar, words: str, start: date, now: datetime
+) -> list[date]:
+    """The days that an onboarded portfolio is given where none is named: from its first day to the effective trading date.
+
+    Raises UsageError for a portfolio that is not found."""
+    effective = calendar.effective_date(now)
+    with database.connect() as connection:
+        portfolio = find_portfolio(connection, words)
+    return calendar.days(first_day(portfolio, start, effective), effective)
+
+
 def plan_onboarding(
     database: Database, calendar: TradingCalendar, words: str, days: Sequence[date], now: datetime
 ) -> Onboarding:

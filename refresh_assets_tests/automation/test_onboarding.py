@@ -17,6 +17,7 @@ from refresh_assets import cli
 from refresh_assets.automation import launch
 from refresh_assets.automation.launch import range_tags
 from refresh_assets.automation.onboarding import onboard
+from refresh_assets.automation.runs import days_of
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
@@ -273,6 +274,35 @@ def test_the_job_in_dagster_takes_a_portfolio(nights: Database, tmp_path: Path) 
     assert sorted(shown) == [day.isoformat() for day in DAYS]
     assert days_with_rows(nights) == dict.fromkeys(TABLES, DAYS[1:])
     assert all(rows <= versions(nights)[table] for table, rows in before.items())
+
+
+@pytest.mark.parametrize("inception", [DAYS[1], None])
+def test_the_job_without_a_partition_gives_what_the_command_gives(
+    nights: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inception: date | None
+) -> None:
+    """Launched with its run config alone: from its inception to the last close (without one: that close), each a partition."""
+    add_portfolio(nights, inception=inception)
+    expected = DAYS[1:] if inception else [LAST]
+    job = defs.resolve_job_def("onboard_portfolio")
+    # Long after: the last close that the platform knows is taken for today's.
+    monkeypatch.setattr(TradingCalendar, "effective_date", lambda _self, _now: LAST)
+
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
+        result = job.execute_in_process(instance=instance, run_config=config("Late"))
+        shown = instance.get_materialized_partitions(dg.AssetKey("stress_test_results"))
+        run = instance.get_run_by_id(result.run_id)
+        unknown = job.execute_in_process(instance=instance, run_config=config("Nobody"), raise_on_error=False)
+        night = defs.resolve_job_def("portfolio_refresh").execute_in_process(
+            instance=instance, run_config=config(""), raise_on_error=False
+        )
+
+    assert result.success
+    assert sorted(shown) == [day.isoformat() for day in expected]
+    assert days_with_rows(nights) == dict.fromkeys(TABLES, expected)
+    assert run is not None
+    assert days_of(run.tags, TradingCalendar()) == expected
+    assert "there is no portfolio 'Nobody'" in str(launch._first_error(unknown))
+    assert "the run was given no trading day" in str(launch._first_error(night))
 
 
 def test_the_command_says_what_it_did(nights: Database, capsys: pytest.CaptureFixture[str]) -> None:
