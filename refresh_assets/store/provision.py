@@ -35,8 +35,9 @@ DEFAULT_FACTORS = (
 )
 
 
-TYPES = frozenset({"uuid", "text", "numeric", "date"})
-"""A platform column of one of these the night can read as nothing else; those of other types are as they come."""
+TYPES = frozenset({"uuid", "text", "numeric", "date", "timestamptz"})
+"""A platform column of one of these the night can read as nothing else; those of other types are as they come. A moment
+without its time zone falls on one day or the next as the server's own zone has it: it is refused too."""
 ANY_TYPE = frozenset(
     {
         "portfolios.user_id",
@@ -44,9 +45,12 @@ ANY_TYPE = frozenset(
         "positions.last_price",
         "symbol_factor_exposures.beta_value",
         "symbol_factor_exposures.r_squared",
+        "symbol_onboarding.requested_at",
+        "symbol_onboarding.updated_at",
+        "batch_run_tracking.started_at",
     }
 )
-"""Never read, only written, or brought to a float by the query."""
+"""Never read, only written, or brought to what is needed by the query."""
 
 
 @dataclass(frozen=True)

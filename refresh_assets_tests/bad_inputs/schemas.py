@@ -44,6 +44,10 @@ SCHEMAS = [
     retyped("positions.entry_date", "timestamptz", "timestamptz", "date"),
     retyped("positions.portfolio_id", "text", "text", "uuid"),
     retyped("market_data_cache.close_price", "int8", "int8", "numeric"),
+    retyped("portfolios.created_at", "text", "text", "timestamptz"),
+    retyped("portfolios.deleted_at", "date", "date", "timestamptz"),
+    retyped("positions.deleted_at", "timestamp", "timestamp", "timestamptz"),
+    retyped("batch_run_tracking.completed_at", "text", "text", "timestamptz"),
     Refused(
         "schema: none of our tables",
         ["drop table refresh_alembic_version"],
