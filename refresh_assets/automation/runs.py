@@ -23,7 +23,8 @@ from refresh_assets.automation.alerts import NIGHT_FAILED, raise_alert
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.store.alerts import day_results
 from refresh_assets.store.database import Database
-from refresh_assets.store.liveness import SIGN_TAG, Sign, end_tracking, signs_of_life
+from refresh_assets.store.days import stretches
+from refresh_assets.store.liveness import SIGN_TAG, Sign, end_tracking, mixed_days, running_rows, signs_of_life
 from refresh_assets.store.schema_names import DAY_TABLES
 
 JOB = "portfolio_refresh"
@@ -89,6 +90,18 @@ def end_dead_runs(
 
     Returns:
         Runs without a sign, and the instant of the first look that found none."""
+    found = _end_silent_runs(database, instance, calendar, now, silent)
+    _end_rows(database, instance, calendar, now)
+    return found
+
+
+def _end_silent_runs(
+    database: Database,
+    instance: dg.DagsterInstance,
+    calendar: TradingCalendar,
+    now: datetime,
+    silent: Mapping[str, datetime],
+) -> dict[str, datetime]:
     records = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.STARTED]), limit=RUNS_READ)
     if not records:
         return {}
@@ -164,11 +177,14 @@ def _end(
     run = instance.get_run_by_id(run_id)
     if run is None or run.status is not DagsterRunStatus.STARTED:
         return  # it ended while we looked
+    days = days_of(run.tags, calendar)
+    with database.connect() as connection:
+        mixed = mixed_days(connection, days)
     words = (
         "The process of this run is gone: nobody holds its sign of life in the database since"
         f" {since.astimezone(NEW_YORK):%H:%M:%S} New York at the latest (killed, out of memory, or its machine or container"
-        " restarted). What it had committed stands. What is left is computed again by itself: by Dagster's retry of this"
-        " run, or by the next one of symbol_batch_sensor."
+        " restarted). What it had committed stands. Days that are due are computed again by themselves: by Dagster's retry of"
+        f" this run, or by the next one of symbol_batch_sensor.{_mixed_words(mixed, days)}"
     )
     reason = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
     instance.report_run_failed(run, words, reason)
@@ -178,7 +194,65 @@ def _end(
     log.warning("run %s of %s (%s) has died: %s", run_id, run.job_name, nights, words)
     if run.job_name == ONBOARDING_JOB:
         return  # the night's own row of a day stays that of the night
-    others = instance.get_runs(RunsFilter(statuses=UNFINISHED))
-    elsewhere = {day for one in others if writes_the_night(one) for day in days_of(one.tags, calendar)}
+    elsewhere = _days_being_written(instance, calendar)
     with database.connect() as connection:
-        end_tracking(connection, [day for day in days_of(run.tags, calendar) if day not in elsewhere], run_id, now)
+        end_tracking(connection, [day for day in days if day not in elsewhere], run_id, now)
+
+
+def _mixed_words(mixed: list[date], days: list[date]) -> str:
+    """That a mixed day is not computed again by itself; which of a run's days are."""
+    if not mixed:
+        return ""
+    spans = [f"{some[0]}" if len(some) == 1 else f"{some[0]} to {some[-1]}" for some in stretches(mixed, days)]
+    return (
+        f" Mixed, of old tables and new ones: {', '.join(spans)}. Only a retry of this run computes those again by itself."
+        " Mend: `refresh-assets status` says what to type."
+    )
+
+
+def _days_being_written(instance: dg.DagsterInstance, calendar: TradingCalendar) -> set[date]:
+    """Days whose rows a run may have written that is at work. One that waits to start has written none, and writes its own;
+    onboarding never writes any."""
+    at_work = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING]))
+    return {day for run in at_work if _writes_rows(run) for day in days_of(run.tags, calendar)}
+
+
+def _writes_rows(run: dg.DagsterRun) -> bool:
+    return run.job_name != ONBOARDING_JOB and writes_the_night(run)
+
+
+def _end_rows(database: Database, instance: dg.DagsterInstance, calendar: TradingCalendar, now: datetime) -> None:
+    """End the rows that a run left `running` whose death Dagster noticed itself, or while another run was at its days.
+
+    A row is a run's that began within its time. Runs that a person runs without Dagster's books are nobody's here."""
+    ended = [
+        record
+        for record in instance.get_run_records(
+            RunsFilter(
+                statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED], updated_after=now - FAILURES_COUNT_FOR
+            ),
+            limit=RUNS_READ,
+        )
+        if SIGN_TAG in record.dagster_run.tags and _writes_rows(record.dagster_run)
+    ]
+    if not ended:
+        return
+    with database.connect() as connection:
+        rows = running_rows(connection)
+        if not rows:
+            return
+        signs = signs_of_life(connection, [record.dagster_run.run_id for record in ended])
+        elsewhere = _days_being_written(instance, calendar)
+        for record in ended:
+            run, sign = record.dagster_run, signs[record.dagster_run.run_id]
+            if sign.held or run.tags[SIGN_TAG] != sign.text:
+                continue  # it is ending, or lives over another database
+            begin = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+            end = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
+            its_own = [
+                day
+                for day in days_of(run.tags, calendar)
+                if day in rows and begin <= rows[day] <= end and day not in elsewhere
+            ]
+            if its_own:
+                end_tracking(connection, its_own, run.run_id, now)

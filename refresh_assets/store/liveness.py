@@ -15,6 +15,7 @@ from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
 from refresh_assets.store.database import ENCODING, Database
+from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.tracking import BATCH, COMPLETED, FAILED
 
 if TYPE_CHECKING:
@@ -80,18 +81,45 @@ def signs_of_life(connection: psycopg.Connection[Any], runs: Sequence[str]) -> d
 
 def end_tracking(connection: psycopg.Connection[Any], days: Sequence[date], run_id: str, now: datetime) -> None:
     """End the rows of the days of a run that died, where they still say running: as what the tables say of the day."""
-    done = set(_done(connection, days))
-    words = f"the process of run {run_id} is gone; the day is computed again by itself"
+    done, mixed = _done(connection, days), mixed_days(connection, days)
+    gone = f"the process of run {run_id} is gone; the day is"
+    rest = [day for day in days if day not in done]
     # A statement each: a status that a `case` chose would be text, which no column of an enum takes.
     for status, message, some in (
-        (COMPLETED, None, [day for day in days if day in done]),
-        (FAILED, words, [day for day in days if day not in done]),
+        (COMPLETED, None, done),
+        *(
+            (FAILED, f"{gone} mixed, which is not mended by itself: refresh-assets run --date {day}", [day])
+            for day in rest
+            if day in mixed
+        ),
+        (FAILED, f"{gone} computed again by itself", [day for day in rest if day not in mixed]),
     ):
         connection.execute(
             "update batch_run_tracking set completed_at = %s, status = %s, error_message = %s"
             " where batch_type = %s and status::text = 'running' and target_date = any(%s)",
-            [now, status, message, BATCH, some],
+            [now, status, message, BATCH, list(some)],
         )
+
+
+def running_rows(connection: psycopg.Connection[Any]) -> dict[date, datetime]:
+    """The days whose rows of ours say running, and since when."""
+    rows = connection.execute(
+        "select target_date, started_at::timestamptz from batch_run_tracking"
+        " where batch_type = %s and status::text = 'running' and started_at is not null",
+        [BATCH],
+    ).fetchall()
+    return dict(rows)
+
+
+def mixed_days(connection: psycopg.Connection[Any], days: Sequence[date]) -> list[date]:
+    """Those of some days whose tables all stand, but are of different inputs; ascending. Nobody computes them unasked."""
+    rows = connection.execute(
+        "select calculation_date from refresh_days where status = 'complete' and calculation_date = any(%s)"
+        " group by 1 having count(*) = %s and (count(distinct inputs_digest) > 1 or count(distinct code_version) > 1)"
+        " order by 1",
+        [list(days), len(DAY_TABLES)],
+    ).fetchall()
+    return [row[0] for row in rows]
 
 
 def _done(connection: psycopg.Connection[Any], days: Sequence[date]) -> list[date]:

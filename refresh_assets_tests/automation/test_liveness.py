@@ -44,6 +44,13 @@ ROOT = Path(__file__).parents[2]
 ORIGIN = RemoteJobOrigin(RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("refresh_assets"), "__repository__"), JOB)
 """Of a run that Dagster launched itself, so that it can launch it once more."""
 
+TRACKED = (
+    "insert into batch_run_tracking (batch_type, target_date, status, started_at)"
+    " values ('portfolio_refresh', %s, 'running', %s)"
+)
+OUR_ROWS = "select target_date, status, error_message from batch_run_tracking where batch_type = 'portfolio_refresh' order by 1"
+AGAIN = "computed again by itself"
+
 
 @pytest.fixture
 def world(demo_database: Database) -> Database:
@@ -215,6 +222,67 @@ def test_onboarding_is_in_flight_and_its_death_is_noticed_too(world: Database, i
     ]
 
 
+def test_a_mixed_day_is_named_as_one_that_nobody_mends(world: Database, instance: dg.DagsterInstance) -> None:
+    """A killed restatement leaves old tables and new ones: the gate leaves such a day alone, and the words say so."""
+    stands_mixed(world, MIDDLE)
+    for day in DAYS:
+        execute(world, TRACKED, day, datetime.now(UTC))
+    run = died(world, instance)
+
+    look_twice(instance, EVENING)
+
+    assert last_message(instance, run.run_id).endswith(
+        "by the next one of symbol_batch_sensor. Mixed, of old tables and new ones: 2020-02-20. Only a retry of this run"
+        " computes those again by itself. Mend: `refresh-assets status` says what to type."
+    )
+    gone = f"the process of run {run.run_id} is gone; the day is "
+    assert execute(world, f"select error_message from ({OUR_ROWS}) r") == [
+        (
+            gone
+            + (
+                "mixed, which is not mended by itself: refresh-assets run --date 2020-02-20" if day == MIDDLE else AGAIN
+            ),
+        )
+        for day in DAYS
+    ]
+
+
+def test_runs_that_never_started_do_not_keep_the_rows_of_a_dead_one(
+    world: Database, instance: dg.DagsterInstance
+) -> None:
+    """Killed before they started, or still to start: they have written no row. Onboarding never does."""
+    for state in (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED):
+        started(instance, status=state, remote_job_origin=ORIGIN)
+    started(instance, {SIGN_TAG: NO_SIGN}, job=ONBOARDING_JOB)
+    for day in DAYS:
+        execute(world, TRACKED, day, datetime.now(UTC))
+    died(world, instance)
+
+    look_twice(instance, EVENING)
+
+    assert {row[1] for row in execute(world, OUR_ROWS)} == {"failed"}
+
+
+def test_rows_of_a_run_that_dagster_ended_are_ended_by_a_later_look(
+    world: Database, instance: dg.DagsterInstance
+) -> None:
+    """Its row stays while a living run is at the day, and where it began outside of the time of the run that ended."""
+    run = died(world, instance)
+    for day in DAYS[1:]:
+        execute(world, TRACKED, day, datetime.now(UTC))
+    execute(world, TRACKED, DAYS[0], datetime.now(UTC) - timedelta(days=1))
+    instance.report_run_failed(run)
+
+    with living(world, instance):
+        look_twice(instance, EVENING)
+        assert {row[1] for row in execute(world, OUR_ROWS)} == {"running"}
+        (other,) = instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTED]))
+        instance.report_run_failed(other)
+    look(instance, EVENING)
+
+    assert [row[1] for row in execute(world, OUR_ROWS)] == ["running", *["failed"] * (len(DAYS) - 1)]
+
+
 def test_a_day_killed_three_times_wakes_a_person_once(world: Database, instance: dg.DagsterInstance) -> None:
     """Twice is healed in silence; what kills three runs will kill the next."""
     cursor = None
@@ -227,6 +295,13 @@ def test_a_day_killed_three_times_wakes_a_person_once(world: Database, instance:
     (text,) = execute(world, "select words from refresh_alerts where day = %s", MIDDLE)[0]
     assert text.startswith("2020-02-20: the night is not complete: 3 runs of it were killed within a day, the last is ")
     assert text.endswith("then refresh-assets run --date 2020-02-20 --scope missing.")
+
+
+def stands_mixed(database: Database, day: date) -> None:
+    """All tables of a day stand, one of them of other inputs."""
+    row = "insert into refresh_days values (%s, %s, 'complete', 0, 0, 0, 0, 0, %s, '{}', 'run', '1', now())"
+    for number, table in enumerate(DAY_TABLES):
+        execute(database, row, day, table, "new" if number == 0 else "old")
 
 
 def killed_in_the_middle(database: Database, instance: dg.DagsterInstance) -> str:
