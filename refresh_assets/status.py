@@ -24,21 +24,35 @@ def of_days(settings: Settings, now: datetime, json: bool) -> dict[str, Any] | N
         asked = asking.submit(launch.statuses_of, settings, calendar.days(settings.start_date, effective), now)
         # While the database reads who holds what: loading what only the rest needs, and connecting for it.
         from refresh_assets import terminal, terminal_restatements
+        from refresh_assets.core import scenarios
+        from refresh_assets.errors import ScenarioFileError
         from refresh_assets.store.alerts import undelivered_alerts
         from refresh_assets.store.days import State
         from refresh_assets.store.stale import stale_days
 
+        current, problem = None, None
+        try:
+            current = scenarios.configured(settings.scenarios_file).digest
+        except ScenarioFileError as error:  # what stands is told all the same
+            problem = str(error)
         with database.snapshot_later() as snapshot:
             found = asked.result()
             complete = [one.day for one in found if one.state is State.COMPLETE]
-            stale = stale_days(database, calendar, complete, snapshot=snapshot)
+            stale = stale_days(database, calendar, complete, snapshot=snapshot, scenarios=current)
     with database.connect() as connection:
         alerts = undelivered_alerts(connection)
     if json:
         figures, stale_figures = terminal.status_figures(found), terminal_restatements.stale_figures(stale)
-        return {**figures, "stale": stale_figures, "alerts": terminal.alert_figures(alerts)}
+        return {
+            **figures,
+            "stale": stale_figures,
+            "alerts": terminal.alert_figures(alerts),
+            "scenarios_problem": problem,
+        }
     terminal.print_status(found, effective, stale.days)
     terminal_restatements.print_stale(stale, complete)
+    if problem is not None:
+        terminal_restatements.print_bad_scenarios(problem)
     terminal.print_alerts(alerts, has_urls=bool(settings.alert_urls))
     return None
 

@@ -65,6 +65,7 @@ def stale_figures(stale: Stale) -> dict[str, Any]:
         "complete_days": stale.complete,
         "latest_days_looked_at": dict(stale.looked_at),
         "days_of_another_version": stale.older_version,
+        "days_of_other_scenarios": [day.isoformat() for day in stale.scenarios],
     }
 
 
@@ -86,7 +87,19 @@ def print_stale(stale: Stale, complete: Sequence[date]) -> None:
             console.print(f"  and {len(rest)} earlier stretches, {first} to {rest[-1][1]}: add --json to see all.")
         _print_snapshots(stale)
         _print_closes(stale)
+    if stale.scenarios:
+        console.print(
+            f"The stress scenarios changed since {len(stale.scenarios)} of the {stale.complete} complete days were computed"
+            f" (latest: {stale.scenarios[-1]}): refresh-assets run --date {stale.scenarios[-1]} --dry-run shows what would"
+            " change",
+            markup=False,
+        )
     _print_looked_at(stale)
+
+
+def print_bad_scenarios(problem: str) -> None:
+    """That no run can start."""
+    wide_console().print(f"The stress scenarios cannot be used, so every run would fail: {problem}", markup=False)
 
 
 def print_stale_day(stale: Stale) -> None:

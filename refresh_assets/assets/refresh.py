@@ -164,7 +164,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._night = Night(
                 database=database,
                 calendar=calendar,
-                scenarios=scenarios.read(file) if file else scenarios.packaged(),
+                scenarios=scenarios.configured(file),
                 days=days,
                 run_id=context.run.run_id,
                 missing_only=self.scope == "missing" or only is not None,

@@ -140,7 +140,7 @@ def _night(settings: Settings, database: Database, days: list[date]) -> Night:
     return Night(
         database=database,
         calendar=TradingCalendar(settings.extra_closures),
-        scenarios=scenarios.read(file) if file else scenarios.packaged(),
+        scenarios=scenarios.configured(file),
         days=days,
         run_id=DRY_RUN,
         max_symbols=settings.correlation_max_symbols,

@@ -83,6 +83,11 @@ def read(path: Path) -> ScenarioSet:
     raise ScenarioFileError(problem, "name a readable TOML file in UTF-8")
 
 
+def configured(file: Path | None) -> ScenarioSet:
+    """Those of a user's file where there is one, else the packaged ones."""
+    return read(file) if file else packaged()
+
+
 def parse(text: str, source: str) -> ScenarioSet:
     """The scenarios that a TOML text holds, every one checked.
 

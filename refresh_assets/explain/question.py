@@ -228,7 +228,7 @@ def _scenario(case: _Case, _days: Days, _computed: list[Computed]) -> Answer:
 
 def _shocks_of(file: Path | None, name: str) -> Mapping[str, float] | None:
     """The shocks of an active scenario of today's file."""
-    current = scenarios.read(file) if file else scenarios.packaged()
+    current = scenarios.configured(file)
     return next((one.shocks for one in current.active if one.id == name), None)
 
 

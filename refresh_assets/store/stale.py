@@ -78,6 +78,8 @@ class Stale:
         complete: number of complete days.
         looked_at: kind -> number of the latest complete days that were compared.
         older_version: complete days computed by another version of the program: only their closes can be compared.
+        scenarios: complete days whose stress scenarios are not those of today, ascending. Where the look was at many days, they
+            are told in one line, and are no `days`: the scenarios of all of them changed at once.
     """
 
     days: Mapping[date, tuple[str, ...]] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Stale:
     complete: int = 0
     looked_at: Mapping[str, int] = field(default_factory=dict)
     older_version: int = 0
+    scenarios: Sequence[date] = ()
 
 
 def stale_days(
@@ -95,10 +98,12 @@ def stale_days(
     complete: Sequence[date],
     budget: Budget | None = None,
     snapshot: Callable[[], Snapshot] | None = None,
+    scenarios: str | None = None,
 ) -> Stale:
     """Compare the latest of some complete days, ascending, with today's inputs.
 
     Args:
+        scenarios: digest of today's stress scenarios; None: they are not compared.
         snapshot: makes one of the database, if not the database itself."""
     if not complete:
         return Stale()
@@ -131,6 +136,9 @@ def stale_days(
         complete=len(complete),
         looked_at={PRICES: len(priced), **inputs.looked_at},
         older_version=len(complete) - len(stored),
+        scenarios=[
+            day for day, kinds in stored.items() if scenarios and kinds.get("scenarios", scenarios) != scenarios
+        ],
     )
 
 

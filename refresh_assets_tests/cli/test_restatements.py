@@ -93,6 +93,7 @@ def test_status_is_as_it_was_where_nothing_changed(world: Database, capsys: pyte
         "complete_days": 5,
         "latest_days_looked_at": dict.fromkeys(("prices", "window", "positions", "valuations", "betas"), 5),
         "days_of_another_version": 0,
+        "days_of_other_scenarios": [],
     }
     assert "Its inputs are those that it was computed from." in said(capsys, "status", "--date", str(FRIDAY))
     assert world
@@ -194,6 +195,34 @@ def test_status_of_a_day_looks_at_every_kind_of_input(
         capsys, "status", "--date", str(FRIDAY)
     )
     assert figures(capsys, "status")["stale"]["days"][-1]["inputs"] == ["prices", "positions"]
+
+
+def test_status_tells_changed_scenarios_in_one_line_and_a_file_that_no_run_could_use(
+    world: Database, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No day is outdated in the table for it; what stands is told though the file is not TOML."""
+    from refresh_assets.core import scenarios
+
+    file, line = tmp_path / "mine.toml", "The stress scenarios changed since"
+    assert line not in said(capsys, "status"), world
+    text = (Path(scenarios.__file__).parents[1] / "stress_scenarios.toml").read_text()
+    file.write_text(text.replace("-0.35", "-0.36"))
+    monkeypatch.setenv("REFRESH_SCENARIOS_FILE", str(file))
+
+    words, found = said(capsys, "status"), figures(capsys, "status")
+    file.write_text("[scenario")
+    broken, told = said(capsys, "status"), figures(capsys, "status")
+
+    assert (
+        f"{line} 5 of the 5 complete days were computed (latest: {FRIDAY}): refresh-assets run --date {FRIDAY} --dry-run"
+        in words
+    )
+    assert (found["stale"]["days"], found["scenarios_problem"]) == ([], None)
+    assert found["stale"]["days_of_other_scenarios"] == [str(day) for day in NIGHTS]
+    assert f"The stress scenarios cannot be used, so every run would fail: {file}: " in broken
+    assert "5 complete" in broken
+    assert "Mend: " in told["scenarios_problem"]
+    assert told["stale"]["days_of_other_scenarios"] == []
 
 
 def test_a_split_over_all_past_closes_is_one_line(world: Database, capsys: pytest.CaptureFixture[str]) -> None:
