@@ -57,6 +57,17 @@ class Portfolios:
     deleted: Days
 
 
+def used_rows(ids: Uuids, start: Days | Rows, deleted: Days | Rows) -> Rows:
+    """Which rows of portfolios are used, ascending by id: each id once, and of those with one id the row that is deleted last,
+    of these the one that begins first. Never the one that a table happens to give first: any update moves a row."""
+    _, first = np.unique(ids.view("S16"), return_index=True)
+    if len(first) < len(ids):
+        order = np.lexsort((start, -deleted))
+        _, first = np.unique(ids[order].view("S16"), return_index=True)
+        first = order[first]
+    return first
+
+
 @dataclass(frozen=True, slots=True)
 class Positions:
     """N positions in the order of (portfolio, id).

@@ -18,8 +18,6 @@ from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.core.valuation import Valuation, value_positions
 from refresh_assets.explain.betas import StoredBetas, lacking_betas, read_stored_betas
 from refresh_assets.store import read, read_market
-from refresh_assets.store.arrow import days as day_numbers
-from refresh_assets.store.arrow import uuids
 from refresh_assets.store.database import Snapshot, value
 from refresh_assets.store.dates import DELETED, STARTS, day_number
 from refresh_assets.store.portfolios import Portfolio
@@ -100,9 +98,8 @@ def read_evidence(
 def _read_portfolio(snapshot: Snapshot) -> Portfolios:
     rows = snapshot.fetch(
         f"select id, {STARTS} as start, {DELETED} as deleted from portfolios f where id = {value('portfolio', 'uuid')}"
-        " limit 1"
     )
-    return Portfolios(uuids(rows["id"]), day_numbers(rows["start"]), day_numbers(rows["deleted"]))
+    return read.portfolios_of(rows)
 
 
 def _read_labels(snapshot: Snapshot) -> tuple[dict[UUID, Label], set[str]]:

@@ -5,7 +5,7 @@ Here: uuids, dates and exact decimals, both ways. Not here: queries (read.py), w
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Context, Decimal, InvalidOperation
 from importlib.abc import MetaPathFinder
 
@@ -70,6 +70,29 @@ def index_in(column: pa.ChunkedArray, known: pa.Array) -> npt.NDArray[np.int64]:
     """(N,) row of each value in `known`, -1 where it is not there or null."""
     found = pc.index_in(_storage(column), value_set=_storage(known), skip_nulls=True)
     return pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def by_content(
+    rows: pa.Table, order: npt.NDArray[np.int64], again: npt.NDArray[np.bool_], columns: Mapping[str, str]
+) -> npt.NDArray[np.int64]:
+    """An order of rows in which those that it leaves equal follow what they say: else they would stand as they lie in their
+    table, where any update moves them. Only equal rows are sorted: where ids are unique there is none.
+
+    Args:
+        order: (N,) rows.
+        again: (N,) whether a row, in that order, equals the one before it.
+        columns: those that decide, and "ascending" or "descending"."""
+    tied = again.copy()
+    tied[:-1] |= again[1:]
+    places = np.flatnonzero(tied)
+    if not len(places):
+        return order
+    some = rows.take(pa.array(order[places]))
+    keys = {"group": pa.array(np.cumsum(~again[places])), **{name: _storage(some[name]) for name in columns}}
+    sort_keys = [("group", "ascending"), *columns.items()]
+    settled = order.copy()
+    settled[places] = order[places][pc.sort_indices(pa.table(keys), sort_keys=sort_keys).to_numpy()]
+    return settled
 
 
 def days(column: pa.ChunkedArray) -> Days:

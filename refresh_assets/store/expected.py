@@ -17,6 +17,7 @@ import psycopg
 
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import digest
+from refresh_assets.core.book import used_rows
 from refresh_assets.core.money import FINEST, LARGEST
 from refresh_assets.store.dates import DELETED, STARTS
 from refresh_assets.store.optional import events_source
@@ -81,11 +82,12 @@ def first_needed(calendar: TradingCalendar, days: Sequence[date]) -> date:
 
 
 def read_portfolios(connection: psycopg.Connection[Any]) -> Portfolios:
-    """All portfolios; one that stands there twice counts once, as for the night."""
+    """All portfolios; of one that stands there twice the row that the night uses."""
     rows = sent(connection, _PORTFOLIOS, [], _PORTFOLIO)
-    _, first = np.unique(rows["id"].view("S16"), return_index=True)
-    rows = rows[first]
-    return Portfolios(rows["id"], as_days(rows["start"]), as_days(rows["deleted"]), digest.portfolio_hashes(rows["id"]))
+    start, deleted = as_days(rows["start"]), as_days(rows["deleted"])
+    used = used_rows(rows["id"], start, deleted)
+    ids = rows["id"][used]
+    return Portfolios(ids, start[used], deleted[used], digest.portfolio_hashes(ids))
 
 
 def day_numbers(days: Sequence[date]) -> Rows:

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from refresh_assets.core.book import (
     NEVER,
@@ -26,12 +27,13 @@ from refresh_assets.core.book import (
     Portfolios,
     Positions,
     Rows,
+    used_rows,
 )
 from refresh_assets.core.omissions import Omission, portfolio_omission
 from refresh_assets.errors import ExceptionCode
 from refresh_assets.store import packed
+from refresh_assets.store.arrow import by_content, decimals, index_in, upper_and_lower, uuids
 from refresh_assets.store.arrow import days as day_numbers
-from refresh_assets.store.arrow import decimals, index_in, upper_and_lower, uuids
 from refresh_assets.store.database import Snapshot, value
 from refresh_assets.store.dates import CONCERNED, DELETED, ENTRY, EXIT, LAST, STARTS, day_number
 from refresh_assets.store.packed import Day, End, Text, Uuid, number
@@ -70,10 +72,14 @@ def read_portfolios(snapshot: Snapshot) -> Portfolios:
         from portfolios f where id is not null order by id
         """
     )
-    ids = uuids(rows["id"])
-    once = np.ones(len(ids), dtype=bool)
-    once[1:] = ids[1:] != ids[:-1]
-    return Portfolios(ids[once], day_numbers(rows["start"])[once], day_numbers(rows["deleted"])[once])
+    return portfolios_of(rows)
+
+
+def portfolios_of(rows: pa.Table) -> Portfolios:
+    """Rows of id, start and deleted, each id once."""
+    ids, start, deleted = uuids(rows["id"]), day_numbers(rows["start"]), day_numbers(rows["deleted"])
+    used = used_rows(ids, start, deleted)
+    return Portfolios(ids[used], start[used], deleted[used])
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,7 @@ def ledger_of(
     owner, ids = owner[order], ids[order]
     again = np.zeros(len(ids), dtype=bool)
     again[1:] = (ids[1:] == ids[:-1]) & (owner[1:] == owner[:-1])
+    order = by_content(_compared(rows), order, again, _USED_FIRST) if again.any() else order
     nobodys, twice = np.flatnonzero(owner < 0), np.flatnonzero(again & (owner >= 0))
     named = _named(rows, order[nobodys], _orphan) + _named(rows, order[twice], _duplicate)
     keep = np.flatnonzero((owner >= 0) & ~again)
@@ -194,6 +201,36 @@ def ledger_of(
     return Ledger(
         portfolios, positions, events_of(trades.events, positions), valuations_of(trades.valuations, positions)
     ), named
+
+
+# Of rows with one id: one that has a quantity, since the gate expects its portfolio; the one that ends last, of these the one
+# that begins first. A run over several days reads more of them than a run over one, and chooses the same as long as that
+# one had begun. The price of an exit comes last, for it is read only from the exit on.
+_USED_FIRST = {
+    "is_nothing": "ascending",
+    "end": "descending",
+    **dict.fromkeys(
+        (
+            "entry",
+            "exit",
+            "deleted",
+            "investment_class",
+            "symbol",
+            "quantity",
+            "entry_price",
+            "market_value",
+            "exit_price",
+        ),
+        "ascending",
+    ),
+}
+
+
+def _compared(rows: pa.Table) -> pa.Table:
+    """With what else decides which of the rows with one id is used."""
+    is_nothing = pc.fill_null(pc.match_substring_regex(rows["quantity"], "^0[.0]*$"), False)
+    rows = rows.append_column("is_nothing", is_nothing.cast(pa.int8()))
+    return rows.append_column("end", pc.min_element_wise(rows["exit"], rows["deleted"]))
 
 
 def _positions(rows: pa.Table, owner: Rows, symbols: Sequence[str]) -> Positions:
@@ -259,7 +296,7 @@ def _orphan(position: np.void) -> Omission:
 def _duplicate(position: np.void) -> Omission:
     one = position.tobytes()
     detail = (
-        f"positions row {UUID(bytes=one)}: its id stands there twice, only the first row is used."
+        f"positions row {UUID(bytes=one)}: its id stands there twice, only one row is used."
         " Mend: make id unique in positions, then re-run the day."
     )
     return Omission(ExceptionCode.DUPLICATE_ROW, detail, position=one)

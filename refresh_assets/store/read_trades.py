@@ -5,17 +5,19 @@ Not here: the positions (read.py), what was held on a day (core/book.py)."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from refresh_assets.core.book import BAD, NEVER, PRIVATE, Decimals, Events, Positions, Valuations
 from refresh_assets.core.money import FINEST, LARGEST
+from refresh_assets.store.arrow import by_content, decimals, index_in, upper_and_lower, uuid_column, uuids
 from refresh_assets.store.arrow import days as day_numbers
-from refresh_assets.store.arrow import decimals, index_in, upper_and_lower, uuid_column, uuids
 from refresh_assets.store.database import Snapshot, value
 from refresh_assets.store.dates import EPOCH, LAST, PREVIOUS
 from refresh_assets.store.optional import NO_EVENTS
@@ -109,7 +111,7 @@ NO_VALUATIONS = "select null::uuid as position_id, null::date as as_of, null::nu
 def events_of(rows: pa.Table, positions: Positions) -> Events:
     position = index_in(rows["position_id"], uuid_column(positions.id))
     high, low = upper_and_lower(uuids(rows["id"]))
-    order = np.lexsort((low, high, day_numbers(rows["trade_date"].fill_null(EPOCH)), position))
+    order = _settled(rows, (low, high, day_numbers(rows["trade_date"].fill_null(EPOCH)), position), _EVENT)
     order = order[position[order] >= 0]
     rows, position = rows.take(pa.array(order)), position[order]
     quantity, day = decimals(rows["quantity_closed"]), day_numbers(rows["trade_date"].fill_null(EPOCH))
@@ -131,7 +133,21 @@ def events_of(rows: pa.Table, positions: Positions) -> Events:
 def valuations_of(rows: pa.Table, positions: Positions) -> Valuations:
     position = index_in(rows["position_id"], uuid_column(positions.id))
     position = np.where(positions.kind[position] == PRIVATE, position, -1) if len(positions.id) else position
-    order = np.lexsort((day_numbers(rows["as_of"]), position))
+    order = _settled(rows, (day_numbers(rows["as_of"]), position), _VALUE)
     order = order[position[order] >= 0]
     rows = rows.take(pa.array(order))
     return Valuations(position[order], day_numbers(rows["as_of"]), decimals(rows["market_value"]))
+
+
+# What tells two events of one id and day apart, and two valuations of one position and day.
+_EVENT, _VALUE = {"quantity_closed": "ascending", "price": "ascending"}, {"market_value": "ascending"}
+
+
+def _settled(rows: pa.Table, keys: tuple[npt.NDArray[Any], ...], others: Mapping[str, str]) -> npt.NDArray[np.int64]:
+    """The order of some keys, the last one first; of rows that share them all, that of their other columns."""
+    order = np.lexsort(keys)
+    again = np.zeros(len(order), dtype=bool)
+    again[1:] = True
+    for key in keys:
+        again[1:] &= key[order[1:]] == key[order[:-1]]
+    return by_content(rows, order, again, others)

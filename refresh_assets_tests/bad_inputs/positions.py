@@ -104,5 +104,5 @@ HISTORY = [
 
 NO_DATE = "inception_date and created_at are null, so it never exists. Mend: enter one of them"
 PORTFOLIO_TWICE = "its id stands there twice, only one row is used. Mend: make id unique in portfolios"
-TWICE = "its id stands there twice, only the first row is used. Mend: make id unique in positions"
+TWICE = "its id stands there twice, only one row is used. Mend: make id unique in positions"
 NOBODY = "portfolio_id names no row of portfolios, so it belongs to nobody. Mend: correct portfolio_id"

@@ -1,4 +1,5 @@
-"""The same bytes for the same inputs: however the night is cut into chunks and days, on one core or two.
+"""The same bytes for the same inputs: however the night is cut into chunks and days, on one core or two, and wherever the
+rows lie in their tables.
 
 Here: whole nights over real tables, compared as text. Not here: inputs that change (test_no_look_ahead.py), what a run reads
 (test_read.py)."""
@@ -16,11 +17,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from refresh_assets.store import inputs
 from refresh_assets.store.database import Database
+from refresh_assets.store.expected import expected_portfolios
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests import worlds
 from refresh_assets_tests.conftest import new_database
-from refresh_assets_tests.worlds import BEFORE, DAY, Row, execute, insert, portfolio, position, table_rows
+from refresh_assets_tests.worlds import (
+    BEFORE,
+    DAY,
+    Row,
+    event,
+    execute,
+    insert,
+    portfolio,
+    position,
+    table_rows,
+    valuation,
+)
 
 OURS = (*DAY_TABLES, "refresh_exceptions", "refresh_marks", "stress_factor_shocks")
 BETAS = "select t::text from symbol_factor_exposures t where calculation_date = %s and calculation_method = 'inline' order by 1"
@@ -113,3 +127,64 @@ def test_any_number_of_threads_and_cores_gives_the_same_bytes(
         done = subprocess.run([sys.executable, "-c", RUN], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
         assert bytes_of(Database(url)) == first_night
+
+
+@pytest.fixture
+def twice(database: Database) -> Database:
+    """Rows of one id that say different things, of a platform that has no primary keys."""
+    worlds.three_portfolios(database)
+    for table in ("portfolios", "positions", "private_valuations", "position_realized_events"):
+        execute(database, f"alter table {table} drop constraint {table}_pkey cascade")
+    insert(database, "portfolios", portfolio(1, deleted_at="2026-03-01 12:00+00"))
+    insert(database, "portfolios", portfolio(2, inception_date=date(2025, 6, 3)), portfolio(4))
+    insert(
+        database,
+        "positions",
+        position(11, 1, "AAA", 999),
+        position(12, 1, "CCC", "20.5"),
+        position(13, 1, "CCC", -30, entry_price=51),
+        position(21, 2, "AAA", 5, exit_date=DAY, exit_price=70),
+        position(22, 2, "BBB", 7, deleted_at="2026-04-01 12:00+00"),
+        position(23, 2, None, 1, investment_class="PRIVATE", entry_price=1000, market_value=5),
+        position(41, 4, "AAA", 0, exit_date=date(2026, 12, 1)),
+        position(41, 4, "AAA", 5, exit_date=date(2026, 11, 1)),
+    )
+    insert(database, "private_valuations", valuation(23, date(2026, 1, 15), 99))
+    insert(database, "position_realized_events", event(1, 31, DAY, 2, 60), event(1, 31, DAY, 3, None))
+    return database
+
+
+def expected_of(database: Database) -> tuple[int, int]:
+    """What the gate expects on the day: how many portfolios, and the sum of their hashes."""
+    with database.connect() as connection:
+        found = expected_portfolios(connection, worlds.CALENDAR, [DAY])
+    return int(found.count[0]), int(found.hashes[0])
+
+
+@pytest.mark.parametrize("how", ["at once", "put aside by chunk"])
+def test_rows_that_move_within_their_table_leave_every_byte_as_it_was(
+    twice: Database, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """An update that changes nothing puts a row behind all others; so each of two with one id comes first once."""
+    if how != "at once":
+        monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", 0)
+        monkeypatch.setattr(inputs, "CACHED_CHUNKS", 1)
+    worlds.run(twice, chunk_portfolios=1)
+    first, expected = bytes_of(twice), expected_of(twice)
+    assert expected[0] == len(first["portfolio_snapshots"]) == 4
+    one_by_one = "do $$ declare r tid; begin for r in select ctid from {0} order by ctid {1} loop"
+    one_by_one += " update {0} set {2} = {2} where ctid = r; end loop; end $$"
+    columns = {
+        "portfolios": "name",
+        "positions": "quantity",
+        "private_valuations": "as_of",
+        "position_realized_events": "price",
+    }
+    for table, column in columns.items():
+        order = execute(twice, f"select t::text from {table} t")
+        execute(twice, one_by_one.format(table, "desc", column))
+        assert execute(twice, f"select t::text from {table} t") == order[::-1]
+        forget_everything(twice)
+        worlds.run(twice, chunk_portfolios=1)
+        assert bytes_of(twice) == first, table
+        assert expected_of(twice) == expected, table
