@@ -12,9 +12,10 @@ import itertools
 import os
 import tempfile
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -38,22 +39,37 @@ where c.oid = to_regclass('positions') and not relhassubclass and current_settin
 """
 
 
+class NoRoom(Exception):
+    """The file cannot be opened, written or read: the disk is full, or there is none. What the database says is never this:
+    pyarrow raises OSError for a lost connection too."""
+
+
+@contextmanager
+def _for_the_file() -> Iterator[None]:
+    """Around what touches the file, and nothing else."""
+    try:
+        yield
+    except OSError as error:
+        raise NoRoom(str(error)) from error
+
+
 class ByChunk:
-    """Rows of one kind by chunk, in a file without a name: it is gone with the process, and stands where TMPDIR says.
+    """Rows of one kind by chunk, in a file without a name: it is gone with the process, and stands where TMPDIR says. It is
+    opened with the first rows.
 
     Args:
         firsts: (C,) the lowest portfolio id of each chunk, ascending; what is below belongs to the first."""
 
     def __init__(self, firsts: Uuids) -> None:
         self._firsts = upper_and_lower(firsts)
-        self._file = tempfile.TemporaryFile(prefix="refresh-assets-")  # noqa: SIM115 closed by close()
+        self._file: IO[bytes] | None = None
         self._schema: pa.Schema | None = None
         # By part, (C + 1,) where the rows of each chunk begin, and where the last ones end.
         self._places: dict[int, npt.NDArray[np.int64]] = {}
         self._writing = threading.Lock()
 
     def put(self, rows: pa.Table, part: int) -> None:
-        """Put rows aside, by their portfolio_id. Safe to use from several threads. Raises OSError where the disk is full.
+        """Put rows aside, by their portfolio_id. Safe to use from several threads. Raises NoRoom.
 
         Args:
             part: its number in the order in which `take` gives rows back, whoever came first."""
@@ -65,27 +81,34 @@ class ByChunk:
         contents = [batch.serialize() for one in slices for batch in one.to_batches()]
         sizes = np.zeros(len(slices) + 1, dtype=np.int64)
         sizes[1 + np.flatnonzero(np.diff(ends))] = [content.size for content in contents]
-        with self._writing:
+        with self._writing, _for_the_file():
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(prefix="refresh-assets-")  # noqa: SIM115 closed by close()
             self._schema = self._schema or sorted_rows.schema
             self._places[part] = self._file.seek(0, 2) + np.cumsum(sizes)
             for content in contents:
                 self._file.write(content)
 
     def end(self) -> None:
-        """All rows are put aside. Raises OSError where the disk is full."""
-        self._file.flush()
+        """All rows are put aside. Raises NoRoom."""
+        if self._file is not None:
+            with _for_the_file():
+                self._file.flush()
 
     def take(self, chunk: int) -> pa.Table | None:
-        """Rows of a chunk, once `end` was called; None where there is none of any chunk."""
-        if self._schema is None:
+        """Rows of a chunk, once `end` was called; None where there is none of any chunk. Raises NoRoom."""
+        if self._schema is None or self._file is None:
             return None
         places = [self._places[part][chunk : chunk + 2].tolist() for part in sorted(self._places)]
-        contents = [os.pread(self._file.fileno(), end - begin, begin) for begin, end in places if end > begin]
+        with _for_the_file():
+            contents = [os.pread(self._file.fileno(), end - begin, begin) for begin, end in places if end > begin]
         batches = [pa.ipc.read_record_batch(pa.py_buffer(content), self._schema) for content in contents]
         return pa.Table.from_batches(batches, self._schema).combine_chunks()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            with suppress(OSError):  # what a full disk did not take
+                self._file.close()
 
     def _chunks_of(self, ids: Uuids) -> npt.NDArray[np.int16]:
         high, low = upper_and_lower(ids)
@@ -106,7 +129,7 @@ class SetAside:
         tables: the platform's tables that are there.
         given_up: set by another thread where nobody waits for the rows any more.
 
-    Raises OSError where the disk is full, CancelledError where they are given up."""
+    Raises NoRoom where the files cannot be had, CancelledError where they are given up, and what the database says."""
 
     def __init__(
         self,
@@ -132,18 +155,17 @@ class SetAside:
             raise
 
     def positions(self, chunk: int) -> pa.Table | None:
-        """Rows of `read_positions`; None where the table cannot be read by pages, or is empty."""
+        """Rows of `read_positions`; None where the table cannot be read by pages, or is empty. Raises NoRoom."""
         return self._kinds["positions"].take(chunk)
 
     def trades(self, chunk: int) -> Trades | None:
-        """Those of the chunk's positions; None where they were not asked for."""
+        """Those of the chunk's positions; None where they were not asked for. Raises NoRoom."""
         events, valuations = (self._kinds[kind].take(chunk) if kind in self._kinds else None for kind in TRADES)
         return Trades(events, valuations) if events is not None and valuations is not None else None
 
     def close(self) -> None:
         for one in self._kinds.values():
-            with suppress(OSError):  # what a full disk did not take
-                one.close()
+            one.close()
 
 
 TRADES = ("events", "valuations")

@@ -26,7 +26,7 @@ from refresh_assets.core.money import Floats
 from refresh_assets.core.omissions import Omission
 from refresh_assets.core.stress import COVARIANCE_DAYS
 from refresh_assets.store import read, read_market
-from refresh_assets.store.by_chunk import SetAside
+from refresh_assets.store.by_chunk import NoRoom, SetAside
 from refresh_assets.store.database import Database, Snapshot
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.memory import give_back_large_blocks, share_one_heap
@@ -125,15 +125,17 @@ class LedgerReader:
 
     def _rows_of(self, chunk: int) -> pa.Table:
         """A chunk's rows of positions: put aside with all others, or read by themselves. For the reading thread."""
-        aside = self._set_aside()
-        found = aside.positions(chunk) if aside is not None else None
+        found, aside = None, self._set_aside()
+        if aside is not None:
+            with suppress(NoRoom):
+                found = aside.positions(chunk)
         return read.read_positions_between(self._snapshot, self._bounds(chunk, chunk + 1)) if found is None else found
 
     def _set_aside(self) -> SetAside | None:
         """Everybody's rows by chunk, read at the first call; None where the disk has no room for them."""
         if not self._was_tried:
             self._was_tried = True
-            with suppress(OSError):
+            with suppress(NoRoom):
                 firsts = self.portfolios.id[:: self._size]
                 with_trades = self.chunks > CACHED_CHUNKS
                 self._aside = SetAside(self._snapshot, firsts, self._tables, with_trades, self._given_up)
@@ -148,8 +150,10 @@ class LedgerReader:
         return self._trades
 
     def _own_trades(self, chunk: int) -> Trades:
-        aside = self._set_aside()
-        found = aside.trades(chunk) if aside is not None else None
+        found, aside = None, self._set_aside()
+        if aside is not None:
+            with suppress(NoRoom):
+                found = aside.trades(chunk)
         return read_trades(self._snapshot, self._bounds(chunk, chunk + 1), self._tables) if found is None else found
 
     def _decoded(

@@ -1,14 +1,18 @@
 """Rows of a large platform put aside by chunk: each where it belongs, and the same ledgers however they were read.
 
-Here: which chunk an id is of, the order of what is taken, tables read by pages against all at once, views, a full disk. Not
-here: what a ledger says (test_read.py), the night over it (test_same_bytes.py, test_spill.py)."""
+Here: which chunk an id is of, the order of what is taken, tables read by pages against all at once, views, a full disk,
+errors of the reading. Not here: what a ledger says (test_read.py), the night over it (test_same_bytes.py, test_spill.py)."""
 
 from __future__ import annotations
 
 import bisect
 import dataclasses
 import errno
+import itertools
+import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import closing
 from datetime import date
@@ -23,7 +27,7 @@ from hypothesis import strategies as st
 
 from refresh_assets.store import by_chunk, inputs
 from refresh_assets.store.by_chunk import ByChunk
-from refresh_assets.store.database import Database
+from refresh_assets.store.database import Database, Snapshot
 from refresh_assets_tests import worlds
 from refresh_assets_tests.worlds import DAY, event, execute, insert, portfolio, position, valuation
 
@@ -91,6 +95,18 @@ def ledgers_of(database: Database) -> tuple[list[Any], list[str]]:
         return [plain(one) for one in read.ledgers()], sorted(str(one) for one in read.named_on(DAY))
 
 
+def full(**_: object) -> Any:
+    """A file on a disk that takes nothing more."""
+    return open("/dev/full", "r+b", buffering=0)
+
+
+def by_chunk_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a large platform: rows are put aside, and nothing is kept."""
+    monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", 0)
+    monkeypatch.setattr(inputs, "CACHED_CHUNKS", 1)
+    monkeypatch.setattr(by_chunk, "PAGES_AT_ONCE", 1)
+
+
 @pytest.mark.parametrize(
     ("how", "at_least", "room"),
     [("by pages", 9, 99), ("behind a view", 4, 99), ("on a full disk", 1, 0), ("half of it on a full disk", 6, 5)],
@@ -104,15 +120,16 @@ def test_ledgers_are_the_same_read_at_once_and_put_aside(
     assert [len(one["positions"]["id"]) for one in ledgers] == [82, 82, 82, 82, 66, 68]
     assert sum(len(one["events"]["day"]) for one in ledgers) > 120
     assert len(named) == 17
-    monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", 0)
-    monkeypatch.setattr(inputs, "CACHED_CHUNKS", 1)
-    monkeypatch.setattr(by_chunk, "PAGES_AT_ONCE", 1)
+    by_chunk_alone(monkeypatch)
     put, parts = ByChunk.put, [0]
 
     def counted(self: ByChunk, rows: pa.Table, part: int) -> None:
         parts[0] += 1
         if parts[0] > room:
-            raise OSError(errno.ENOSPC, "No space left on device")
+            monkeypatch.setattr(tempfile, "TemporaryFile", full)
+            if self._file is not None:
+                with full() as disk:
+                    os.dup2(disk.fileno(), self._file.fileno())
         put(self, rows, part)
 
     monkeypatch.setattr(ByChunk, "put", counted)
@@ -121,6 +138,49 @@ def test_ledgers_are_the_same_read_at_once_and_put_aside(
         crowd = Database(crowd.url, "platform", "public")  # the schema named first is looked into first
     assert ledgers_of(crowd) == (ledgers, named)
     assert parts[0] >= at_least
+
+
+@pytest.mark.parametrize("kind", ["positions", "events", "valuations"])
+def test_an_error_of_the_reading_is_no_full_disk(crowd: Database, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """pyarrow says OSError of a lost connection and of a cancelled statement: it reaches who asked, as it is."""
+    by_chunk_alone(monkeypatch)
+    lost = OSError(errno.EIO, "server closed the connection unexpectedly")
+    fetch, batches = Snapshot.fetch, Snapshot.batches
+
+    def fetched(self: Snapshot, query: str) -> pa.Table:
+        if kind == "positions" and "ctid >=" in query:
+            raise lost
+        return fetch(self, query)
+
+    def some(self: Snapshot, query: str) -> Iterator[pa.Table]:
+        yield from itertools.islice(batches(self, query), 1)
+        if {"events": "position_realized_events", "valuations": "private_valuations"}.get(kind, "no table") in query:
+            raise lost
+
+    monkeypatch.setattr(Snapshot, "fetch", fetched)
+    monkeypatch.setattr(Snapshot, "batches", some)
+    with (
+        closing(worlds.night(crowd, chunk_portfolios=1).inputs) as read,
+        pytest.raises(OSError, match="server closed") as raised,
+    ):
+        read.ledger(0)
+    assert raised.value is lost
+
+
+def test_what_cannot_be_read_back_is_read_again(crowd: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that breaks while the night lasts."""
+    monkeypatch.setattr(inputs, "CHUNKS_AT_ONCE", len(OWNERS))
+    expected = ledgers_of(crowd)
+    by_chunk_alone(monkeypatch)
+    asked = []
+
+    def broken(*place: int) -> bytes:
+        asked.append(place)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", broken)
+    assert ledgers_of(crowd) == expected
+    assert len(asked) >= 2 * len(OWNERS)
 
 
 def test_pages_without_a_row_that_concerns_the_day_change_nothing(
