@@ -101,6 +101,8 @@ def print_status(statuses: Sequence[DayStatus], effective: date, stale: Collecti
         mend = first.mend
         if len(group) > 1 and first.state in (State.DUE, State.MIXED):
             mend = f"refresh-assets run --from {first.day} --to {last.day}"
+            if first.state is State.DUE:
+                mend += " --scope missing"  # named days are computed whole: what stands there would be restated
         outdated = [one.day for one in group if one.day in stale]
         if outdated:
             begin, end = outdated[0], outdated[-1]

@@ -1,6 +1,7 @@
 """The commands as a person types them: what they print, what they leave, how they end.
 
-Here: init, run, status and their errors. Not here: the demo (test_demo.py), the figures (core/)."""
+Here: init, run, status and their errors. Not here: what they advise (test_advice.py), the demo (test_demo.py), the
+figures (core/)."""
 
 from __future__ import annotations
 
@@ -8,32 +9,13 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date
 from pathlib import Path
 
 import pytest
 
 from refresh_assets import cli
-from refresh_assets.calendar import TradingCalendar
-from refresh_assets.demo.world import symbol_batch
 from refresh_assets.store.database import Database
-
-DAYS = TradingCalendar().days(date(2020, 2, 18), date(2020, 2, 24))
-
-
-@pytest.fixture
-def evening(demo_database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """The demo's platform on the evening of 2020-02-24, after five symbol batches; no night has run."""
-    from datetime import datetime
-
-    from refresh_assets.calendar import NEW_YORK
-
-    monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.setattr(cli, "_clock", [datetime(2020, 2, 24, 21, 30, tzinfo=NEW_YORK)])
-    with demo_database.connect() as connection:
-        for day in DAYS:
-            symbol_batch(connection, day)
-    return demo_database
+from refresh_assets_tests.cli.conftest import DAYS
 
 
 def test_run_without_dates_does_whatever_is_due_and_then_nothing(

@@ -1,0 +1,27 @@
+"""The evening on which commands are typed.
+
+Here: the demo's platform, before any night has run. Not here: databases (the conftest above), rows (worlds.py)."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+import pytest
+
+from refresh_assets import cli
+from refresh_assets.calendar import NEW_YORK, TradingCalendar
+from refresh_assets.demo.world import symbol_batch
+from refresh_assets.store.database import Database
+
+DAYS = TradingCalendar().days(date(2020, 2, 18), date(2020, 2, 24))
+
+
+@pytest.fixture
+def evening(demo_database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """The demo's platform on the evening of 2020-02-24, after five symbol batches; no night has run."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setattr(cli, "_clock", [datetime(2020, 2, 24, 21, 30, tzinfo=NEW_YORK)])
+    with demo_database.connect() as connection:
+        for day in DAYS:
+            symbol_batch(connection, day)
+    return demo_database
