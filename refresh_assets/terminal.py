@@ -67,8 +67,7 @@ def day_figures(found: DayStatus, left_out: Sequence[LeftOut]) -> dict[str, Any]
 def plan_figures(plan: Plan) -> dict[str, Any]:
     return {
         "days": [_figures(one) for one in plan.days],
-        "blocked": [_figures(one) for one in plan.blocked],
-        "left_for_later": plan.left_for_later,
+        **_rest_figures(plan),
     }
 
 
@@ -76,7 +75,16 @@ def run_figures(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStat
     return {
         "runs": [asdict(one) for one in outcomes],
         "days": [_figures(one) for one in after],
+        **_rest_figures(plan),
+    }
+
+
+def _rest_figures(plan: Plan) -> dict[str, Any]:
+    """What is not run, and why."""
+    return {
         "blocked": [_figures(one) for one in plan.blocked],
+        "mixed": [_figures(one) for one in plan.mixed],
+        "skipped": [_figures(one) for one in plan.skipped],
         "left_for_later": plan.left_for_later,
     }
 
@@ -169,15 +177,11 @@ def print_plan(plan: Plan) -> None:
     for one in plan.days:
         console.print(f"would run {one.day}: {one.state}, {one.why}")
     _print_rest(console, plan)
-    if not plan.days and not plan.blocked:
-        console.print("nothing is due")
 
 
 def print_run(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus]) -> None:
     """What a run did: a line a day."""
     console = wide_console()
-    if not plan.days and not plan.blocked:
-        console.print("Nothing is due: every day is complete.")
     for one in after:
         figures = "  ".join(f"{name} {number}" for name, number in one.tables.items())
         failed = f"  [red]{one.failed} failed[/]" if one.failed else ""
@@ -240,8 +244,20 @@ def print_onboarded(done: Onboarded) -> None:
 
 
 def _print_rest(console: Any, plan: Plan) -> None:
+    """What is not run, and what to do about it."""
+    others = [*plan.mixed, *plan.skipped]
+    if plan.nobody_holds:
+        console.print("Nothing is due: no portfolio holds anything.")
+    elif not plan.days and not plan.blocked:
+        console.print(
+            "Nothing is due, but not every day is complete:" if others else "Nothing is due: every day is complete."
+        )
     for one in plan.blocked:
         console.print(f"[red]{one.day} is blocked[/]: {one.why}. What to do: {one.mend}.")
+    for one in others[:SHOWN]:
+        console.print(f"[{COLOURS[one.state]}]{one.day} is {one.state}[/]: {one.why}. What to do: {one.mend}.")
+    if len(others) > SHOWN:
+        console.print(f"... and {len(others) - SHOWN} more that are mixed or skipped: refresh-assets status")
     if plan.left_for_later:
         console.print(f"{plan.left_for_later} more days are due: run again (REFRESH_MAX_HEAL_DAYS at once).")
 

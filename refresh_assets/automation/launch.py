@@ -9,7 +9,7 @@ import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
@@ -31,11 +31,16 @@ class Plan:
         days: to be run, ascending.
         blocked: asked for or due, but the symbol batch is not complete.
         left_for_later: due, but beyond what heals at once.
+        mixed, skipped: neither complete nor due: where nobody named days, they are not run.
+        nobody_holds: no portfolio holds anything on any day up to the effective trading date.
     """
 
     days: list[DayStatus]
     blocked: list[DayStatus]
     left_for_later: int = 0
+    mixed: list[DayStatus] = field(default_factory=list)
+    skipped: list[DayStatus] = field(default_factory=list)
+    nobody_holds: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,13 @@ def plan_due_days(settings: Settings, now: datetime) -> Plan:
     calendar = TradingCalendar(settings.extra_closures)
     effective = calendar.effective_date(now)
     statuses = statuses_of(settings, calendar.days(settings.start_date, effective), now)
-    due = [one for one in statuses if one.state is State.DUE]
-    blocked = [one for one in statuses if one.state is State.BLOCKED]
+    due, blocked, mixed, skipped = (
+        [one for one in statuses if one.state is state]
+        for state in (State.DUE, State.BLOCKED, State.MIXED, State.SKIPPED)
+    )
     limit = settings.max_heal_days
-    return Plan(due[:limit], blocked, max(len(due) - limit, 0))
+    nobody_holds = all(one.state is State.EMPTY for one in statuses)
+    return Plan(due[:limit], blocked, max(len(due) - limit, 0), mixed, skipped, nobody_holds)
 
 
 def statuses_of(
