@@ -9,6 +9,7 @@ import gc
 import json as jsonlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -320,26 +321,25 @@ def _ended(words: list[str]) -> int:
                 _clock.append(clock)
                 return _called(words)
         return _called(words)
-    except RefreshError as error:
-        if debug:
-            raise
-        print(f"refresh-assets: {error}", file=sys.stderr)
-        return error.exit_code
-    except cyclopts.CycloptsError as error:
-        if debug:
-            raise
-        print(f"refresh-assets: {' '.join(str(error).split())} Mend: see refresh-assets --help.", file=sys.stderr)
-        return EXIT_USAGE
     except KeyboardInterrupt:
         print("refresh-assets: stopped; what was committed stays, the rest is still due.", file=sys.stderr)
         return 130
     except Exception as error:
         if debug:
-            raise
-        code = _database_exit_code(error)
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        print(f"refresh-assets: {line} Mend: {_mend_of(error)}.", file=sys.stderr)
+            traceback.print_exc()
+        code, line = _exit_of(error)
+        print(f"refresh-assets: {line}", file=sys.stderr)
         return code
+
+
+def _exit_of(error: Exception) -> tuple[int, str]:
+    """The exit code of an error, and its one line with the mend."""
+    if isinstance(error, RefreshError):
+        return error.exit_code, str(error)
+    if isinstance(error, cyclopts.CycloptsError):
+        return EXIT_USAGE, f"{' '.join(str(error).split())} Mend: see refresh-assets --help."
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return _database_exit_code(error), f"{line} Mend: {_mend_of(error)}."
 
 
 def _called(words: list[str]) -> int:

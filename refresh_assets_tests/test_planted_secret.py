@@ -168,14 +168,14 @@ def test_no_secret_is_in_anything_that_nights_and_failures_leave_behind(deployme
     assert one.typed(cli, "run", "--date", str(BEFORE), "--debug") == 1
     assert one.typed(cli, "status", *day) == 0
     assert one.typed("dagster", "instance", "info") == 0
-    assert one.typed(cli, "onboard", "nobody", "--debug") == 1
+    assert one.typed(cli, "onboard", "nobody", "--debug") == 2
     assert one.typed(cli, "grants", "--role", ROLE, "--debug") == 0
     for url in (one.database_url(WRONG), UNREACHABLE.format(WRONG), UNREACHABLE.format(WRONG) + f"?password={WRONG}"):
-        assert one.typed(cli, "run", *day, REFRESH_DATABASE_URL=url) == 1
+        assert one.typed(cli, "run", *day, REFRESH_DATABASE_URL=url) == 4
     assert one.typed(cli, "run", *day[:2], REFRESH_DATABASE_URL=one.database_url(WRONG)) == 4
     assert one.typed("dagster", "instance", "info", REFRESH_DATABASE_URL=one.database_url(WRONG)) != 0
-    assert one.typed(cli, "status", "--debug", REFRESH_DATABASE_URL=f"postgresql://u:{WRONG}@x@h:port/db") == 1
-    assert one.typed(cli, "status", "--debug", REFRESH_ALERT_URLS=f"json://ok {WRONG}") == 1
+    assert one.typed(cli, "status", "--debug", REFRESH_DATABASE_URL=f"postgresql://u:{WRONG}@x@h:port/db") == 2
+    assert one.typed(cli, "status", "--debug", REFRESH_ALERT_URLS=f"json://ok {WRONG}") == 2
     assert one.typed(cli, "status", REFRESH_DATABSE_URL=WRONG) == 2
 
     told = {**one.said, **everything_in_the_database(one.url)}
