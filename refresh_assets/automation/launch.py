@@ -14,7 +14,7 @@ from datetime import date, datetime
 from typing import Any
 
 from refresh_assets.calendar import TradingCalendar
-from refresh_assets.errors import DatabaseUnreachable, DayRefused, UsageError
+from refresh_assets.errors import DatabaseUnreachable, DayRefused, SettingsError, UsageError
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database, is_lost_connection, retried
 from refresh_assets.store.days import DayStatus, State, day_statuses, stretches
@@ -210,7 +210,13 @@ def _definitions() -> tuple[Any, Any]:
 
 
 def _instance(dagster: Any) -> Any:
-    if os.environ.get("DAGSTER_HOME"):
+    home = os.environ.get("DAGSTER_HOME")
+    if home:
+        folder = os.path.expanduser(home)  # as Dagster does; it would end in a traceback of its own
+        if not os.path.isabs(folder) or not os.path.isdir(folder):
+            wrong = "does not exist or is no folder" if os.path.isabs(folder) else "is not an absolute path"
+            mend = "make it an existing folder with its full path, or unset it: nothing is then recorded in Dagster"
+            raise SettingsError(f"DAGSTER_HOME is {home!r}, which {wrong}", mend)
         return dagster.DagsterInstance.get()
     return dagster.DagsterInstance.ephemeral(settings={"telemetry": {"enabled": False}})
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import pytest
 
 from refresh_assets import cli
+from refresh_assets.store.database import Database
+from refresh_assets_tests.worlds import execute
 
 UNREACHABLE = {"REFRESH_DATABASE_URL": "postgresql://night:s3cret-pass@127.0.0.1:9/books"}
 ENDINGS = [
@@ -44,3 +46,24 @@ def test_debug_adds_a_traceback_and_changes_nothing_else(
     assert debug.err.endswith(f"\n{plain.err}")
     assert "s3cret-pass" not in debug.err
     assert (plain.out, debug.out) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("home", "wrong"),
+    [("no/such/../folder", "is not an absolute path"), ("/no/such/folder", "does not exist or is no folder")],
+)
+def test_a_dagster_home_that_is_no_folder_is_a_wrong_setting(
+    evening: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: str, wrong: str
+) -> None:
+    """By name, before anything is written."""
+    monkeypatch.setenv("DAGSTER_HOME", home)
+
+    assert cli.main(["run"]) == 2
+
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == (
+        f"refresh-assets: DAGSTER_HOME is {home!r}, which {wrong}. Mend: make it an existing folder with its full path,"
+        " or unset it: nothing is then recorded in Dagster.\n"
+    )
+    assert execute(evening, "select count(*) from refresh_days") == [(0,)]
