@@ -147,6 +147,6 @@ class NoPrices(RefreshError):
 
 
 class DatabaseUnreachable(RefreshError):
-    """The database does not answer; the message names host and port, never the password."""
+    """The database does not answer, refuses the user or does not exist; host and port are named, never the password."""
 
     exit_code = 4

@@ -101,19 +101,33 @@ class Database:
             line for line in str(error).splitlines() if line.strip() and not line.startswith(("DETAIL", "HINT", "\t"))
         ]
         reason = lines[-1].strip() if lines else type(error).__name__
+        # By the server's words: an error while connecting carries no code. In words of another language it "does not answer".
+        what, mend, hidden = (
+            "does not answer",
+            "start it, or correct REFRESH_DATABASE_URL, then try again",
+            "connection refused",
+        )
+        if NO_SUCH_DATABASE.search(reason):
+            what, hidden = "does not exist", "no such database"
+            mend = "create the database, or correct its name in REFRESH_DATABASE_URL"
+        elif REFUSED.search(reason):
+            what, hidden = "refuses this user", "not let in"
+            mend = "correct user and password in REFRESH_DATABASE_URL, or let the role connect"
         password = str(parts.get("password") or "")
         if password and password in reason:
-            reason = "connection refused"
-        return DatabaseUnreachable(
-            f"The database at {where} does not answer ({reason})."
-            " Mend: start it, or correct REFRESH_DATABASE_URL, then try again."
-        )
+            reason = hidden
+        return DatabaseUnreachable(f"The database at {where} {what} ({reason}). Mend: {mend}.")
 
 
 APPLICATION = "refresh-assets"
 # Whoever waited for another's work has to see it afterwards, whatever a role or a database has as its default.
 _SESSION = (
     "select set_config('search_path', %s, false), set_config('default_transaction_isolation', 'read committed', false)"
+)
+NO_SUCH_DATABASE = re.compile(r'database ".*" does not exist')
+REFUSED = re.compile(
+    r'authentication failed|no password supplied|role ".*" does not exist|not permitted to log in|no pg_hba\.conf entry'
+    r"|permission denied for database"
 )
 NO_SUCH_SNAPSHOT = {"42704", "22023"}  # undefined_object; before PostgreSQL 16 invalid_parameter_value
 SNAPSHOT_ID = re.compile(r"[0-9A-F]+-[0-9A-F]+-[0-9]+")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import adbc_driver_manager
 import psycopg
@@ -72,8 +73,52 @@ def test_a_wrong_user_or_password_is_told_without_the_password(way: object, serv
     with pytest.raises(DatabaseUnreachable) as refused:
         way(database)  # type: ignore[operator]
     assert 'role "nobody" does not exist' in str(refused.value)
-    assert str(refused.value).startswith(f"The database at {host}:5432/postgres does not answer (")
+    assert str(refused.value).startswith(f"The database at {host}:5432/postgres refuses this user (")
+    assert str(refused.value).endswith(
+        "Mend: correct user and password in REFRESH_DATABASE_URL, or let the role connect."
+    )
     assert "s3cr3t" not in str(refused.value)
+
+
+@WAYS
+def test_a_database_that_is_not_there_is_told_to_be_created(way: object, server_url: str) -> None:
+    """The server answers: it is not to be started."""
+    database = Database(urlsplit(server_url)._replace(path="/role_books").geturl())
+    with pytest.raises(DatabaseUnreachable) as refused:
+        way(database)  # type: ignore[operator]
+    assert "/role_books does not exist (" in str(refused.value)
+    assert str(refused.value).endswith("Mend: create the database, or correct its name in REFRESH_DATABASE_URL.")
+
+
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [
+        ('FATAL:  password authentication failed for user "night"', "refuses this user"),
+        ("fe_sendauth: no password supplied", "refuses this user"),
+        ('FATAL:  no pg_hba.conf entry for host "10.0.0.1", user "night", database "books"', "refuses this user"),
+        ('FATAL:  role "night" is not permitted to log in', "refuses this user"),
+        ('FATAL:  permission denied for database "books"\nDETAIL:  User does not have CONNECT', "refuses this user"),
+        ('FATAL:  database "books" does not exist', "does not exist"),
+        ("FATAL:  the database system is starting up", "does not answer"),
+        ("FATAL:  sorry, too many clients already", "does not answer"),
+        ('could not translate host name "db" to address', "does not answer"),
+    ],
+)
+def test_the_servers_words_say_what_is_to_be_mended(reason: str, what: str) -> None:
+    """Refused, not there, or no answer."""
+    found = Database("postgresql://night:s3cr3t@db/books")._unreachable(psycopg.OperationalError(reason))
+    assert str(found).startswith(f"The database at db:5432/books {what} (")
+    assert found.exit_code == 4
+
+
+def test_a_password_that_is_a_word_of_the_reason_hides_the_reason_and_keeps_the_mend() -> None:
+    """A password that equals the user's name."""
+    reason = 'FATAL:  password authentication failed for user "n1ght"'
+    found = str(Database("postgresql://n1ght:n1ght@db/books")._unreachable(psycopg.OperationalError(reason)))
+    assert found.startswith(
+        "The database at db:5432/books refuses this user (not let in). Mend: correct user and password"
+    )
+    assert "n1ght" not in found
 
 
 def test_a_database_shows_no_secret() -> None:
