@@ -237,7 +237,8 @@ def is_lost_connection(error: BaseException) -> bool:
         state = error.sqlstate or "08"
         # 57P is a server that goes down or is not up yet; a statement cancelled for its time (57014) is no such thing.
         return state[:2] in {"08", "53"} or state[:3] == "57P" or state in {"40001", "40P01"}
-    if isinstance(error, adbc_driver_manager.OperationalError | adbc_driver_manager.InternalError):
+    # Where rows are taken batch by batch, Arrow passes the driver's error on as its own.
+    if isinstance(error, adbc_driver_manager.OperationalError | adbc_driver_manager.InternalError | OSError):
         return "connection" in str(error).lower() or "terminat" in str(error).lower()
     return isinstance(error, DatabaseUnreachable)
 

@@ -5,7 +5,9 @@ Here: Database, Snapshot, retried. Not here: queries (test_read.py, test_write.p
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Iterator
+from contextlib import closing
 from urllib.parse import urlsplit
 
 import adbc_driver_manager
@@ -254,3 +256,19 @@ def test_a_session_lost_before_the_one_beside_it_saw_its_moment_is_a_lost_connec
     monkeypatch.setattr(Snapshot, "fetch", fetch_and_lose)
     assert retried(work) == 7
     assert len(tries) == 2
+
+
+def test_a_session_that_ends_while_rows_are_taken_batch_by_batch_is_a_lost_connection(database: Database) -> None:
+    """Arrow tells it as an error of its own; a disk that is full is none."""
+    with closing(database.snapshot()) as snapshot:
+        batches = snapshot.batches(
+            "select repeat('x', 1000) as a, pg_backend_pid() as pid from generate_series(1, 2000000)"
+        )
+        next(batches)
+        pid = next(batches)["pid"][0].as_py()
+        with database.connect(autocommit=True) as other:
+            other.execute("select pg_terminate_backend(%s)", [pid])
+        with pytest.raises(Exception) as ended:  # noqa: PT011
+            deque(batches, maxlen=0)
+    assert is_lost_connection(ended.value)
+    assert not is_lost_connection(OSError(28, "No space left on device"))
