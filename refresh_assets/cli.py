@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from refresh_assets.errors import RefreshError, UsageError
+from refresh_assets.errors import GRANTS_MEND, RefreshError, UsageError
 
 if TYPE_CHECKING:
     from refresh_assets.automation.launch import Plan
@@ -355,7 +355,7 @@ def _database_exit_code(error: BaseException) -> int:
 
 def _mend_of(error: BaseException) -> str:
     if getattr(error, "sqlstate", None) == "42501":  # permission denied: of psycopg's errors and of ADBC's
-        return "have an owner carry out what `refresh-assets grants --role ROLE` prints, with ROLE as in the URL"
+        return GRANTS_MEND
     return "run it again with --debug and report the traceback"
 
 

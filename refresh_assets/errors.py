@@ -98,6 +98,10 @@ FAILURES = frozenset({ExceptionCode.COMPUTATION_FAILED, ExceptionCode.VALUE_OVER
 """Codes that count as a failed portfolio (exit code 1, the failure alert)."""
 
 
+GRANTS_MEND = "have an owner carry out what `refresh-assets grants --role ROLE` prints, with ROLE as in the URL"
+"""What to do where the database says: permission denied."""
+
+
 class RefreshError(Exception):
     """An error with a mend. `exit_code` is what the command line ends with."""
 

@@ -72,9 +72,12 @@ def plan_figures(plan: Plan) -> dict[str, Any]:
 
 
 def run_figures(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus]) -> dict[str, Any]:
+    from refresh_assets.automation.launch import days_not_run
+
+    failed = days_not_run(outcomes)
     return {
         "runs": [asdict(one) for one in outcomes],
-        "days": [_figures(one) for one in after],
+        "days": [{**_figures(one), "run_failed": one.day in failed} for one in after],
         **_rest_figures(plan),
     }
 
@@ -180,18 +183,22 @@ def print_plan(plan: Plan) -> None:
 
 
 def print_run(plan: Plan, outcomes: Sequence[Outcome], after: Sequence[DayStatus]) -> None:
-    """What a run did: a line a day."""
-    console = wide_console()
+    """What a run did: failures first, then a line a day."""
+    from refresh_assets.automation.launch import days_not_run
+
+    console, not_run = wide_console(), days_not_run(outcomes)
+    _print_failures(console, outcomes)
     for one in after:
         figures = "  ".join(f"{name} {number}" for name, number in one.tables.items())
         failed = f"  [red]{one.failed} failed[/]" if one.failed else ""
         left_out = f"  {one.exceptions} left out" if one.exceptions else ""
-        console.print(f"{one.day}  [{COLOURS[one.state]}]{one.state}[/]  {figures}{left_out}{failed}")
+        state = f"[{COLOURS[one.state]}]{one.state}[/]"
+        if one.day in not_run:
+            before = "; what stands is from before" if one.state is State.COMPLETE else "; what is there now"
+            state = f"[red]run failed[/]{before}: {state}"
+        console.print(f"{one.day}  {state}  {figures}{left_out}{failed}")
     if any(one.exceptions for one in after):
         console.print("What was left out, and why: refresh-assets status --date DAY")
-    for outcome in outcomes:
-        if not outcome.success:
-            console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}")
     _print_rest(console, plan)
 
 
@@ -241,6 +248,13 @@ def print_onboarded(done: Onboarded) -> None:
             console.print(f"[red]run {outcome.run_id} failed[/]: {outcome.error}")
     for day, why in done.left_out.items():
         console.print(f"{day} is left out: {why}.", markup=False)
+
+
+def _print_failures(console: Any, outcomes: Sequence[Outcome]) -> None:
+    for one in outcomes:
+        if not one.success:
+            console.print(f"[red]run {one.run_id} failed[/]: ", end="")
+            console.print(one.error, markup=False)  # words of the database may hold brackets
 
 
 def _print_rest(console: Any, plan: Plan) -> None:

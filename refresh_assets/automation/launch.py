@@ -14,7 +14,7 @@ from datetime import date, datetime
 from typing import Any
 
 from refresh_assets.calendar import TradingCalendar
-from refresh_assets.errors import DatabaseUnreachable, DayRefused, SettingsError, UsageError
+from refresh_assets.errors import GRANTS_MEND, DatabaseUnreachable, DayRefused, SettingsError, UsageError
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database, is_lost_connection, retried
 from refresh_assets.store.days import DayStatus, State, day_statuses, stretches
@@ -51,6 +51,14 @@ class Outcome:
     days: list[date]
     success: bool
     error: str | None
+
+
+def days_not_run(outcomes: Sequence[Outcome]) -> set[date]:
+    """Days whose last run failed: what is there of them stands from before, or in part."""
+    failed = set[date]()
+    for one in outcomes:
+        failed = failed.difference(one.days) if one.success else failed.union(one.days)
+    return failed
 
 
 def checked_days(settings: Settings, first: date, last: date, now: datetime) -> list[date]:
@@ -228,7 +236,9 @@ def _first_error(result: Any) -> str | None:
             # The words of the innermost cause: the outer ones are Dagster's.
             while error.cause is not None:
                 error = error.cause
-            return f"{event.step_key}: {error.message.strip()}"
+            words = f"{event.step_key}: {error.message.strip()}"
+            # Dagster keeps the words of an error and not its code.
+            return f"{words} Mend: {GRANTS_MEND}." if "permission denied for " in words else words
         if event.is_failure:
             return str(event.message)
     return None
