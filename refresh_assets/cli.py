@@ -167,15 +167,18 @@ def restatements(
 ) -> int:
     """What re-computed days changed against what stood there, newest first: how much, in whose book, and why."""
     from refresh_assets import terminal_restatements
+    from refresh_assets.automation.launch import checked_days
     from refresh_assets.settings import load
     from refresh_assets.store.database import Database
     from refresh_assets.store.provision import check_ours
     from refresh_assets.store.restatement import records
 
-    database = Database.of(load())
+    database = Database.of(settings := load())
     with database.connect() as connection:
         check_ours(connection, database)
         found = records(connection, day)
+    if day is not None and not found:  # what was restated is shown, though the day has become a holiday since
+        checked_days(settings, day, day, _now())
     if json:
         _print_json(terminal_restatements.record_figures(found))
     else:
@@ -337,20 +340,17 @@ def _exit_of(error: Exception) -> tuple[int, str]:
     if isinstance(error, RefreshError):
         return error.exit_code, str(error)
     if isinstance(error, cyclopts.CycloptsError):
-        return EXIT_USAGE, f"{' '.join(str(error).split())} Mend: see refresh-assets --help."
+        hint = "name a day with --date, and " if isinstance(error, cyclopts.UnusedCliTokensError) else ""
+        return EXIT_USAGE, f"{' '.join(str(error).split())} Mend: {hint}see refresh-assets --help."
+    from refresh_assets.store.database import is_lost_connection
+
     line = " ".join(f"{type(error).__name__}: {error}".split())
-    return _database_exit_code(error), f"{line} Mend: {_mend_of(error)}."
+    return 4 if is_lost_connection(error) else EXIT_FAILED, f"{line} Mend: {_mend_of(error)}."
 
 
 def _called(words: list[str]) -> int:
     result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     return result if isinstance(result, int) else EXIT_DONE
-
-
-def _database_exit_code(error: BaseException) -> int:
-    from refresh_assets.store.database import is_lost_connection
-
-    return 4 if is_lost_connection(error) else EXIT_FAILED
 
 
 def _mend_of(error: BaseException) -> str:

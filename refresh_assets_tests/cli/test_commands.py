@@ -177,6 +177,8 @@ REFUSED = [
     (["run", "--nonsense"], "Unknown option"),
     (["nonsense"], "Unknown command"),
     (["status", "--date", "2020-02-22"], "2020-02-22 is not a trading day (Saturday)"),
+    (["restatements", "--date", "2020-02-22"], "2020-02-22 is not a trading day (Saturday)"),
+    (["run", "2020-02-24"], "Unused Tokens: ['2020-02-24']. Mend: name a day with --date, and see "),
 ]
 
 
