@@ -136,7 +136,7 @@ def look(
             facts, memory = read_facts(
                 connection, gate.calendar, settings.start_date, now, gate.max_heal_days, in_flight, failed, memory
             )
-        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction):
             connection.rollback()
             check_platform(connection, database)  # both name what is missing, with the mend
             check_ours(connection, database)
