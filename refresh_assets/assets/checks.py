@@ -18,6 +18,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from refresh_assets.assets.asking import Answer, Question, answered, answered_early
 from refresh_assets.assets.partitions import trading_days
+from refresh_assets.assets.run_days import days_of
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.settings import load
 from refresh_assets.store.checks import (
@@ -199,14 +200,11 @@ def days_of_run(
     tags: Mapping[str, str], calendar: TradingCalendar, now: datetime, latest: Callable[[], date | None]
 ) -> list[date]:
     """The trading days of the partitions that a run is for; `latest` says which day one without partitions is for."""
-    single = tags.get("dagster/partition")
-    first = tags.get("dagster/asset_partition_range_start", single)
-    last = tags.get("dagster/asset_partition_range_end", single)
-    if first is None or last is None:
+    days = days_of(tags, calendar)
+    if not days:
         day = latest()
         return [] if day is None else [day]
-    every = calendar.days(date.fromisoformat(first), date.fromisoformat(last))
-    return trading_days([day.isoformat() for day in every], calendar, now)
+    return trading_days([day.isoformat() for day in days], calendar, now)
 
 
 def result_of(promise: Promise, found: Sequence[Finding]) -> dg.AssetCheckResult:

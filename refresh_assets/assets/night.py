@@ -272,7 +272,7 @@ class Night:
         stored, bad = inputs.stored_betas(day)
         held = self._books.public_symbols(day)
         # Of a range all symbols are read on all days: what another day holds is nothing of this one.
-        here = {inputs.symbols[code] for code in held}
+        here = {inputs.symbols[code] for code in held} if bad else set()
         bad = [one for one in bad if one.symbol in here]
         codes = held[np.isnan(stored.beta[held]).any(axis=1)]
         end = inputs.prices.row(number) + 1

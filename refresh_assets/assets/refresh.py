@@ -22,6 +22,7 @@ from refresh_assets.assets.event_log import on_one_connection
 from refresh_assets.assets.metadata import told
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.partitions import trading_day_partitions, trading_days
+from refresh_assets.assets.run_days import range_tags
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.core.version import CODE_VERSION
@@ -247,12 +248,7 @@ def _cover(context: dg.AssetExecutionContext, days: Sequence[date]) -> None:
     """Make a run that was launched without a partition cover a range of them, as if launched so.
 
     In the instance, where the sensor and people look; and in the run at hand, which Dagster asks for its partitions."""
-    first, last = days[0].isoformat(), days[-1].isoformat()
-    tags = {
-        "dagster/asset_partition_range_start": first,
-        "dagster/asset_partition_range_end": last,
-        "nights": first if first == last else f"{first}..{last}",
-    }
+    tags = range_tags(days)
     context.instance.add_run_tags(context.run.run_id, tags)
     cast("dict[str, str]", context.run.tags).update(tags)
 

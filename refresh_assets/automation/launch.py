@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from refresh_assets.assets.run_days import range_tags
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.errors import GRANTS_MEND, DatabaseUnreachable, DayRefused, SettingsError, UsageError
 from refresh_assets.settings import Settings
@@ -193,16 +194,6 @@ def run_days(
                 # Dagster skips what comes after a failed asset, for every day of its run: the others get runs of their own.
                 waiting.extendleft(reversed(stretches(rest, every)))
     return outcomes
-
-
-def range_tags(days: Sequence[date]) -> dict[str, str]:
-    """Tags that make a run cover a range of partitions, and say so to people."""
-    first, last = days[0].isoformat(), days[-1].isoformat()
-    return {
-        "dagster/asset_partition_range_start": first,
-        "dagster/asset_partition_range_end": last,
-        "nights": first if first == last else f"{first}..{last}",
-    }
 
 
 def _definitions() -> tuple[Any, Any]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
@@ -19,6 +18,7 @@ from dagster._core.events import JobFailureData, RunFailureReason
 from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from refresh_assets.assets.refresh import ONBOARDING_JOB
+from refresh_assets.assets.run_days import NIGHTS, SINGLE, days_of
 from refresh_assets.automation.alerts import NIGHT_FAILED, raise_alert
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.store.alerts import day_results
@@ -39,6 +39,7 @@ UNFINISHED = [
     DagsterRunStatus.STARTED,
     DagsterRunStatus.CANCELING,
 ]
+ENDED_BADLY = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 KILLED_OFTEN = 3
 """Runs of a day killed within `FAILURES_COUNT_FOR`: the first one and both retries of dagster.yaml. Then a person is woken."""
 FAILURES_COUNT_FOR = timedelta(days=1)
@@ -52,18 +53,6 @@ def writes_the_night(run: dg.DagsterRun) -> bool:
     if run.job_name in (JOB, ONBOARDING_JOB):
         return True
     return any(key.to_user_string() in DAY_TABLES for key in run.asset_selection or ())
-
-
-def days_of(tags: Any, calendar: TradingCalendar) -> list[date]:
-    """The trading days that a run covers: a range of partitions, or one."""
-    one = tags.get("dagster/partition")
-    first, last = (
-        tags.get("dagster/asset_partition_range_start", one),
-        tags.get("dagster/asset_partition_range_end", one),
-    )
-    if first is None or last is None:
-        return []
-    return calendar.days(date.fromisoformat(first), date.fromisoformat(last))
 
 
 def is_left_to_the_gate(run: dg.DagsterRun) -> bool:
@@ -90,18 +79,7 @@ def end_dead_runs(
 
     Returns:
         Runs without a sign, and the instant of the first look that found none."""
-    found = _end_silent_runs(database, instance, calendar, now, silent)
     _end_rows(database, instance, calendar, now)
-    return found
-
-
-def _end_silent_runs(
-    database: Database,
-    instance: dg.DagsterInstance,
-    calendar: TradingCalendar,
-    now: datetime,
-    silent: Mapping[str, datetime],
-) -> dict[str, datetime]:
     records = instance.get_run_records(RunsFilter(statuses=[DagsterRunStatus.STARTED]), limit=RUNS_READ)
     if not records:
         return {}
@@ -190,7 +168,7 @@ def _end(
     instance.report_run_failed(run, words, reason)
     if instance.event_log_storage.supports_global_concurrency_limits:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    nights = run.tags.get("nights") or run.tags.get("dagster/partition") or "no day"
+    nights = run.tags.get(NIGHTS) or run.tags.get(SINGLE) or "no day"
     log.warning("run %s of %s (%s) has died: %s", run_id, run.job_name, nights, words)
     if run.job_name == ONBOARDING_JOB:
         return  # the night's own row of a day stays that of the night
@@ -228,10 +206,7 @@ def _end_rows(database: Database, instance: dg.DagsterInstance, calendar: Tradin
     ended = [
         record
         for record in instance.get_run_records(
-            RunsFilter(
-                statuses=[DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED], updated_after=now - FAILURES_COUNT_FOR
-            ),
-            limit=RUNS_READ,
+            RunsFilter(statuses=ENDED_BADLY, updated_after=now - FAILURES_COUNT_FOR), limit=RUNS_READ
         )
         if SIGN_TAG in record.dagster_run.tags and _writes_rows(record.dagster_run)
     ]

@@ -17,15 +17,16 @@ import dagster as dg
 import psycopg
 from dagster import DagsterRunStatus, RunsFilter
 
+from refresh_assets.assets.run_days import NIGHTS, days_of, range_tags
 from refresh_assets.automation.alerts import deliver_pending, raise_alert
 from refresh_assets.automation.gate import Decision, GateSettings, decide
-from refresh_assets.automation.launch import MISSING, range_tags
+from refresh_assets.automation.launch import MISSING
 from refresh_assets.automation.runs import (
+    ENDED_BADLY,
     FAILURES_COUNT_FOR,
     RUNS_READ,
     UNFINISHED,
     alert_of_killed_runs,
-    days_of,
     end_dead_runs,
     is_left_to_the_gate,
     writes_the_night,
@@ -48,7 +49,6 @@ RUNS_AT_ONCE = 5
 """Runs of a day in 24 hours that succeed and are followed by the next at once, if it is due again: by then it is not somebody
 new who is due, but somebody whom the night never accounts for."""
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_ENDED_BADLY = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +149,7 @@ def look(
     if new and aborted is not None:
         export_aborted(aborted, decision.aborted_words)
     if decision.runs:  # then there is no skip reason to say what is left out
-        starts = ", ".join(range_tags(stretch)["nights"] for stretch in decision.runs)
+        starts = ", ".join(range_tags(stretch)[NIGHTS] for stretch in decision.runs)
         log.info("starts %s; %s", starts, decision.waiting or "nothing else is due")
     return decision, memory
 
@@ -159,10 +159,10 @@ def run_requests(instance: dg.DagsterInstance, decision: Decision) -> list[dg.Ru
     requests = []
     for stretch in decision.runs:
         tags = range_tags(stretch)
-        attempt = instance.get_runs_count(RunsFilter(job_name=JOB, tags={"nights": tags["nights"]})) + 1
+        attempt = instance.get_runs_count(RunsFilter(job_name=JOB, tags={NIGHTS: tags[NIGHTS]})) + 1
         requests.append(
             dg.RunRequest(
-                run_key=f"{tags['nights']} attempt {attempt}",
+                run_key=f"{tags[NIGHTS]} attempt {attempt}",
                 run_config={"resources": {"refresh": {"config": {"scope": MISSING}}}},
                 tags=tags,
             )
@@ -192,7 +192,7 @@ def failed_runs(instance: dg.DagsterInstance, calendar: TradingCalendar, now: da
         if len(ends) >= RUNS_AT_ONCE
     }
     failed = defaultdict[date, list[datetime]](list)
-    for day, ended, run in _ended(instance, calendar, _ENDED_BADLY, now):
+    for day, ended, run in _ended(instance, calendar, ENDED_BADLY, now):
         if not is_left_to_the_gate(run) and ended > max(made_good.get(day, []), default=_NEVER):
             failed[day].append(ended)
     return found | {day: FailedRuns(len(ends), max(ends)) for day, ends in failed.items()}

@@ -13,7 +13,8 @@ import pytest
 from dagster import DagsterEventType, serialize_value
 
 from refresh_assets.assets.checks import PROMISES
-from refresh_assets.automation.launch import ALL, Outcome, range_tags, run_days
+from refresh_assets.assets.run_days import range_tags
+from refresh_assets.automation.launch import ALL, Outcome, run_days
 from refresh_assets.definitions import defs
 from refresh_assets.settings import load
 from refresh_assets.store.database import Database

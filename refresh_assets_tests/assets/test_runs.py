@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from refresh_assets.automation.launch import range_tags
+from refresh_assets.assets.run_days import range_tags
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch

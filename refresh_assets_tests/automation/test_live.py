@@ -19,7 +19,7 @@ import dagster as dg
 import pytest
 from dagster._core.scheduler.instigation import InstigatorStatus, ScheduleInstigatorData
 
-from refresh_assets.automation.launch import range_tags
+from refresh_assets.assets.run_days import range_tags
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.store.database import Database

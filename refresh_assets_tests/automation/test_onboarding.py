@@ -14,10 +14,9 @@ import dagster as dg
 import pytest
 
 from refresh_assets import cli
+from refresh_assets.assets.run_days import days_of, range_tags
 from refresh_assets.automation import launch
-from refresh_assets.automation.launch import range_tags
 from refresh_assets.automation.onboarding import onboard
-from refresh_assets.automation.runs import days_of
 from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch

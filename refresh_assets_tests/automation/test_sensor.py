@@ -6,23 +6,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
-from dagster._core.events import DagsterEvent, DagsterEventType
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
-from refresh_assets.automation.launch import range_tags
+from refresh_assets.assets.run_days import range_tags
 from refresh_assets.automation.sensor import (
     JOB,
-    RUNS_AT_ONCE,
     Cursor,
     days_in_flight,
-    failed_runs,
     sensor_look,
     symbol_batch_sensor,
 )
@@ -33,7 +30,7 @@ from refresh_assets.errors import SchemaError
 from refresh_assets.settings import load
 from refresh_assets.store import gate_memory, holdings
 from refresh_assets.store.database import Database
-from refresh_assets.store.gate_facts import Coverage, FailedRuns, read_facts
+from refresh_assets.store.gate_facts import Coverage, read_facts
 
 CALENDAR = TradingCalendar()
 FIRST, LAST = date(2020, 2, 18), date(2020, 2, 21)
@@ -267,39 +264,6 @@ def test_a_failed_run_is_tried_again_after_a_pause_under_a_new_key(instance: dg.
     assert "the last run of 2020-02-18 to 2020-02-21 failed, it is tried again at " in (reason(held) or "")
     later = sensor_look(load(), instance, datetime.fromtimestamp(ended + 301, NEW_YORK), None)
     assert [request.run_key for request in later.run_requests or []][:1] == ["2020-02-18..2020-02-21 attempt 2"]
-
-
-def ended_run(instance: dg.DagsterInstance, event: DagsterEventType, nights: dict[str, str]) -> datetime:
-    """A run of the job that has just ended so; when it did."""
-    run = instance.create_run_for_job(defs.resolve_job_def(JOB), tags=nights, status=DagsterRunStatus.STARTED)
-    instance.report_dagster_event(DagsterEvent(event.value, JOB), run.run_id)
-    ended = instance.get_run_records(RunsFilter(run_ids=[run.run_id]))[0].end_time
-    assert ended is not None
-    return datetime.fromtimestamp(ended, UTC)
-
-
-def test_a_failure_that_a_later_run_made_good_does_not_delay_a_new_hole(instance: dg.DagsterInstance) -> None:
-    """Of the days that the later run covers; a failure after it counts, from 1 again."""
-    ended_run(instance, DagsterEventType.RUN_FAILURE, WHOLE)
-    before = ended_run(instance, DagsterEventType.RUN_FAILURE, WHOLE)
-    good = ended_run(instance, DagsterEventType.RUN_SUCCESS, range_tags(DAYS[:2]))
-    assert failed_runs(instance, CALENDAR, good) == {day: FailedRuns(2, before) for day in DAYS[2:]}
-
-    after = ended_run(instance, DagsterEventType.RUN_FAILURE, range_tags(DAYS[:1]))
-    assert failed_runs(instance, CALENDAR, after)[DAYS[0]] == FailedRuns(1, after)
-
-
-def test_a_day_that_is_due_after_many_runs_that_succeeded_is_left_for_a_while(instance: dg.DagsterInstance) -> None:
-    """Some runs follow each other at once, for somebody new may be due; then the pauses are those of failures."""
-    for _ in range(RUNS_AT_ONCE - 1):
-        good = ended_run(instance, DagsterEventType.RUN_SUCCESS, WHOLE)
-    assert failed_runs(instance, CALENDAR, good) == {}
-    good = ended_run(instance, DagsterEventType.RUN_SUCCESS, range_tags(DAYS[:1]))
-    assert failed_runs(instance, CALENDAR, good) == {DAYS[0]: FailedRuns(1, good, succeeded=True)}
-    good = ended_run(instance, DagsterEventType.RUN_SUCCESS, range_tags(DAYS[:1]))
-    assert failed_runs(instance, CALENDAR, good) == {DAYS[0]: FailedRuns(2, good, succeeded=True)}
-    failed = ended_run(instance, DagsterEventType.RUN_FAILURE, range_tags(DAYS[:1]))
-    assert failed_runs(instance, CALENDAR, failed) == {DAYS[0]: FailedRuns(1, failed)}
 
 
 def test_each_completed_batch_is_told_to_dagster_once(four_days: Database, instance: dg.DagsterInstance) -> None:
