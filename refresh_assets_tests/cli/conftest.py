@@ -1,10 +1,13 @@
-"""The evening on which commands are typed.
+"""The evening on which commands are typed, and what they print.
 
-Here: the demo's platform, before any night has run. Not here: databases (the conftest above), rows (worlds.py)."""
+Here: the demo's platform, before any night has run; a command's words and figures. Not here: databases (the conftest above),
+rows (worlds.py)."""
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime
+from typing import Any
 
 import pytest
 
@@ -25,3 +28,15 @@ def evening(demo_database: Database, monkeypatch: pytest.MonkeyPatch) -> Databas
         for day in DAYS:
             symbol_batch(connection, day)
     return demo_database
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """What a command prints, which must end well; runs of spaces as one."""
+    capsys.readouterr()
+    assert cli.main(list(words)) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def figures(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """What a command prints with --json."""
+    return json.loads(said(capsys, *words, "--json"))

@@ -4,10 +4,8 @@ Here: the advice for stretches of days, and where nothing is due. Not here: the 
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 
@@ -16,21 +14,10 @@ from refresh_assets.automation.launch import Plan
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import DayStatus, State
 from refresh_assets.terminal import SHOWN
-from refresh_assets_tests.cli.conftest import DAYS
+from refresh_assets_tests.cli.conftest import DAYS, figures, said
 from refresh_assets_tests.worlds import execute, insert, portfolio, position, uid
 
 SPAN = f"--from {DAYS[0]} --to {DAYS[-1]}"
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a command prints, which must end well; runs of spaces as one."""
-    capsys.readouterr()
-    assert cli.main(list(words)) == 0
-    return " ".join(capsys.readouterr().out.split())
-
-
-def figures(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    return json.loads(said(capsys, *words, "--json"))
 
 
 def test_the_advice_for_a_stretch_of_due_days_leaves_the_others_as_they_are(

@@ -5,7 +5,6 @@ touches (store/test_stale.py), the figures of a record (store/test_restatement.p
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import datetime
 from functools import partial
@@ -21,6 +20,7 @@ from refresh_assets.store import stale
 from refresh_assets.store.database import Database
 from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests import worlds
+from refresh_assets_tests.cli.conftest import figures, said
 from refresh_assets_tests.worlds import CALENDAR, DAY, LOCKS_OF_OTHERS, execute, insert, run, uid
 
 NIGHTS = CALENDAR.days(CALENDAR.nth_before(DAY, 4), DAY)
@@ -39,17 +39,6 @@ def world(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     monkeypatch.setattr(cli, "_clock", [datetime(DAY.year, DAY.month, DAY.day, 21, 30, tzinfo=NEW_YORK)])
     insert(database, "batch_run_tracking", *worlds.batch(*NIGHTS))
     return database
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """What a command prints, which must end well; runs of spaces as one."""
-    capsys.readouterr()
-    assert cli.main(list(words)) == 0
-    return " ".join(capsys.readouterr().out.split())
-
-
-def figures(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
-    return json.loads(said(capsys, *words, "--json"))
 
 
 def correct_a_close(database: Database, symbol: str = "AAA") -> None:
