@@ -59,7 +59,8 @@ VIEWS = ("portfolios", "positions", "position_realized_events", "market_data_cac
 class Case:
     """What is written before each look, `views`: read through views, `due`: so many of the latest days are not computed yet,
     `anew`: by a process that has read nothing yet (Dagster starts one every minute) but has the sensor's cursor, `quarter`:
-    looks of a quarter of an hour, in which everything is looked at, `forgotten`: nothing is kept of earlier looks."""
+    looks of a quarter of an hour, in which everything is looked at, `forgotten`: nothing is kept of earlier looks, `at_once`:
+    as the schedule looks and the command, which leave nothing to a next look."""
 
     name: str
     write: str = ""
@@ -68,6 +69,7 @@ class Case:
     anew: bool = False
     quarter: bool = False
     forgotten: bool = False
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,9 @@ CASES = (
     Case("the first looks of all", forgotten=True),
     Case("the first looks of all, on views", forgotten=True, views=True),
     Case("the first looks of all, the day is due", forgotten=True, due=1),
+    Case("everything at once, as the schedule looks", at_once=True),
+    Case("everything at once, the day is due", due=1, at_once=True),
+    Case("everything at once, 20 days are due", due=20, at_once=True),
     # The last: it doubles the table.
     Case("every market value was written", ALL_MARKET_VALUES),
 )
@@ -242,6 +247,7 @@ def answers(url: str, case: Case, options: argparse.Namespace) -> list[Answer]:
             )
             connection.execute("DELETE FROM refresh_days WHERE calculation_date = any(%s)", [_due(case)])
     start, now = CALENDAR.nth_before(DAY, options.days), NOW
+    memory: Memory | None
     _, memory, _ = _look(database, start, now, None, case)
     found = []
     for _ in range(options.looks):
@@ -249,7 +255,7 @@ def answers(url: str, case: Case, options: argparse.Namespace) -> list[Answer]:
         for wait in [QUARTER / 3] * 3 if case.quarter else [timedelta(0)]:
             now += wait
             _write(url, case)
-            memory = Memory() if case.forgotten else memory
+            memory = Memory() if case.forgotten else None if case.at_once else memory
             left = True
             while left:
                 one, memory, left = _look(database, start, now, memory, case)
