@@ -81,11 +81,12 @@ class Deployment:
 
 def _titles() -> set[str]:
     found = set()
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
+    for number in filter(str.isdigit, os.listdir("/proc")):  # a pattern with cmdline would look into processes that end
         try:
-            found.add(file.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            title = Path("/proc", number, "cmdline").read_bytes()
         except OSError:  # it ended meanwhile
             continue
+        found.add(title.replace(b"\0", b" ").decode(errors="replace"))
     return found
 
 
