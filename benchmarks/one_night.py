@@ -23,18 +23,17 @@ from typing import Any
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core import scenarios
 from refresh_assets.store.database import Database
-from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 
 READ = "reading the inputs"
 Seconds = dict[str, float]
 
 
 def run(database: Database, days: Sequence[date]) -> Seconds:
-    """Every table of the days, each table for all days before the next, as one Dagster run does it.
+    """Every asset of the days, asked for as one Dagster run does: each over all days before the next.
 
     Returns:
         Seconds by step, from opening the snapshot to the last commit. What a step is the first to need (the betas of
-        the day, its digests, chunks of positions) is counted with it.
+        the day, its digests, chunks of positions, of several days whatever is in front of the last) is counted with it.
 
     Raises:
         Whatever the night raises: a benchmark of a night that fails says nothing.
@@ -64,15 +63,8 @@ def _steps() -> dict[str, Callable[[Any, date], Any]]:
         # Partition mappings and backfill policies are "beta" in Dagster: nothing that a benchmark could do about it.
         warnings.filterwarnings("ignore", message=".* is currently in beta")
         from refresh_assets import definitions  # noqa: F401 every asset says what writes it
-        from refresh_assets.assets.inline_betas import write_betas
-        from refresh_assets.assets.night import Night
-    snapshots, correlations, *others = (*DAY_TABLES, POSITION_VALUES)
-    written = {asset: partial(Night.written, table=asset) for asset in (*DAY_TABLES, POSITION_VALUES)}
-    return {
-        **{asset: written[asset] for asset in (snapshots, correlations)},
-        "inline_symbol_betas": write_betas,
-        **{asset: written[asset] for asset in others},
-    }
+        from refresh_assets.assets.night import IN_TURN, Night
+    return {asset: partial(Night.written, asset=asset) for asset in IN_TURN}
 
 
 def in_own_process(mode: str, url: str, *days: date) -> dict[str, float]:

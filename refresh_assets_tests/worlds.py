@@ -20,7 +20,7 @@ from refresh_assets.assets.analytic import ANALYTICS, Compute
 from refresh_assets.assets.correlations import write_correlations
 from refresh_assets.assets.factor_exposures import write_exposures
 from refresh_assets.assets.inline_betas import write_betas
-from refresh_assets.assets.night import Night
+from refresh_assets.assets.night import IN_TURN, Night
 from refresh_assets.assets.position_values import write_market_values
 from refresh_assets.assets.refresh import attempted
 from refresh_assets.assets.snapshots import write_snapshots
@@ -28,7 +28,7 @@ from refresh_assets.assets.stress import write_stress
 from refresh_assets.calendar import TradingCalendar
 from refresh_assets.core.scenarios import packaged
 from refresh_assets.store.database import Database, retried
-from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
+from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets.store.write import Written
 
 CALENDAR = TradingCalendar()
@@ -172,14 +172,7 @@ def run(database: Database, *days: date, **settings: Any) -> dict[str, Written]:
 
 Told = Callable[[str, date], None]
 Work = Callable[[Night, date], Any]
-ASSETS: dict[str, Work] = {
-    **{table: partial(Night.written, table=table) for table in ("portfolio_snapshots", "correlation_calculations")},
-    "inline_symbol_betas": write_betas,
-    **{
-        table: partial(Night.written, table=table)
-        for table in ("factor_exposures", "stress_test_results", POSITION_VALUES)
-    },
-}
+ASSETS: dict[str, Work] = {asset: partial(Night.written, asset=asset) for asset in IN_TURN}
 """The work of every asset, in the order of a run."""
 
 

@@ -4,9 +4,9 @@ fails.
 Here: a chunk's book on a day, what later tables need of it without the book itself, halves of a chunk. Not here: which
 table takes which book (night.py), what holds on a day (core/book.py).
 
-A range takes its tables one after the other, each over all its days: by the next table a day's books are gone, as those of
-20 days would be 800 MB. So the little that is asked for once more is kept instead: the PUBLIC symbols held, portfolios that
-hold nothing, and the exposures, of which both factor_exposures and stress_test_results are made."""
+A run takes its days one after the other, so the books of two days serve all tables of both; of a large platform, whose chunks
+are read anew for every table, none are kept. The little that is asked for once more is: the PUBLIC symbols held, portfolios
+that hold nothing, and the exposures, of which both factor_exposures and stress_test_results are made."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ T = TypeVar("T")
 Codes = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 KEPT_EXPOSURES = 64
-"""Chunks of days whose exposures are kept for the stress tests (0.9 MB each); a run of more computes them twice."""
+"""Chunks of days whose exposures are kept for the stress tests (0.9 MB each): of two days, the platform being in 32 chunks
+or fewer; else they are computed twice."""
 KEPT_OUTLINES = 1024
 """Chunks of days (5 kB each at 5,000 symbols)."""
 
@@ -81,6 +82,7 @@ class ValuedBook:
         with self._books.making:
             found = kept.pop(place, None)
             if found is None:  # of the two tables, whichever comes first makes them
+                make_room(kept, KEPT_EXPOSURES)
                 found = kept[place] = exposures(self.book, self.valuation, betas)
             return found
 
@@ -101,7 +103,7 @@ class Books:
     @property
     def keeps_exposures(self) -> bool:
         """Only beside chunks that are kept themselves: a large platform's memory stays flat."""
-        return self.are_shared and self.inputs.is_kept and self.inputs.chunks * len(self.inputs.days) <= KEPT_EXPOSURES
+        return self.are_shared and self.inputs.is_kept and 2 * self.inputs.chunks <= KEPT_EXPOSURES
 
     def isolated(
         self, chunk: int, ledger: Ledger, day: date, compute: Callable[[ValuedBook], T], only: Bools | None

@@ -33,7 +33,7 @@ def correlation_calculations(context: dg.AssetExecutionContext, refresh: Refresh
 
     One row a portfolio and day; the pairs are arrays in it (`pairwise_correlations` shows them one by one). A pair with
     fewer than 30 common days is undefined, not zero."""
-    refresh.write_days(context, partial(Night.written, table="correlation_calculations"))
+    refresh.write_days(context, partial(Night.written, asset="correlation_calculations"))
 
 
 @dg.asset(deps=[correlation_calculations], **NIGHTLY)

@@ -30,7 +30,7 @@ def factor_exposures(context: dg.AssetExecutionContext, refresh: Refresh) -> Non
 
     One row a portfolio, day and factor, also where no position has a beta: null then, as unknown is not zero. A low
     `coverage` means missing betas."""
-    refresh.write_days(context, partial(Night.written, table="factor_exposures"))
+    refresh.write_days(context, partial(Night.written, asset="factor_exposures"))
 
 
 @analytic("factor_exposures")

@@ -3,19 +3,20 @@
 Here: the asset and the words for what could not be computed. Not here: the regressions (core/betas.py)."""
 
 from datetime import date
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import dagster as dg
 import numpy as np
 
-from refresh_assets.assets.analytic import DayBetas
+from refresh_assets.assets.analytic import DayBetas, writes
 from refresh_assets.assets.night import Night
 from refresh_assets.assets.refresh import NIGHTLY, Refresh
 from refresh_assets.assets.upstream import market_data_cache, portfolios, positions, symbol_factor_exposures
 from refresh_assets.core.omissions import Omission
 from refresh_assets.errors import ExceptionCode
-from refresh_assets.store.extras import BetaRow, write_inline_betas
+from refresh_assets.store.extras import INLINE_ASSET, BetaRow, write_inline_betas
 
 
 @dg.asset(deps=[market_data_cache, symbol_factor_exposures, portfolios, positions], **NIGHTLY)
@@ -24,15 +25,18 @@ def inline_symbol_betas(context: dg.AssetExecutionContext, refresh: Refresh) -> 
 
     Written to `symbol_factor_exposures` with `calculation_method = 'inline'`. A symbol with too few returns has none:
     it is named in `refresh_exceptions` as `no_beta`, and lowers the coverage of the exposures."""
-    refresh.write_days(context, write_betas)
+    refresh.write_days(context, partial(Night.written, asset=INLINE_ASSET))
 
 
+@writes(INLINE_ASSET)
 def write_betas(night: Night, day: date) -> dict[str, Any]:
     """Compute and write the inline betas of a day."""
     betas = night.betas(day)
     rows, omissions = beta_rows(night, betas), beta_omissions(night, betas, day)
     with night.database.connect() as connection:
+        night.opened(day, INLINE_ASSET, connection)
         write_inline_betas(connection, day, rows, omissions, adds=night.only_portfolio is not None)
+        night.wait(day, INLINE_ASSET)
     return {
         "symbols_without_stored_betas": len(betas.codes),
         "betas_computed": len(rows),

@@ -43,6 +43,7 @@ from refresh_assets.core.stress import expected_moves, factor_covariance
 from refresh_assets.errors import FAILURES, NoPrices
 from refresh_assets.store.database import Database
 from refresh_assets.store.dates import day_number
+from refresh_assets.store.extras import INLINE_ASSET
 from refresh_assets.store.inputs import (
     CHUNK_PORTFOLIOS,
     COVARIANCE_READ_DAYS,
@@ -53,6 +54,11 @@ from refresh_assets.store.inputs import (
 )
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets.store.write import Inputs, Written, skip_day, written_day
+
+Turn = tuple[str, date]
+"""An asset and a day: what has a turn of its own."""
+IN_TURN = (*list(DAY_TABLES)[:2], INLINE_ASSET, *list(DAY_TABLES)[2:], POSITION_VALUES)
+"""What a night writes of a day, in the order in which it ends."""
 
 
 @dataclass
@@ -69,10 +75,12 @@ class Night:
     min_price_coverage: float = 0.8
     chunk_portfolios: int = CHUNK_PORTFOLIOS
     only_portfolio: UUID | None = None
-    tables: Sequence[str] = (*DAY_TABLES, POSITION_VALUES)
+    assets: Sequence[str] = IN_TURN
+    done: Callable[[str, date], None] = lambda *_: None
+    """Told (asset, day) when a day of an asset has ended well."""
     _betas: dict[date, DayBetas] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _writing: dict[tuple[str, date], psycopg.Connection[Any]] = field(default_factory=dict)
+    _writing: dict[Turn, psycopg.Connection[Any]] = field(default_factory=dict)
 
     @cached_property
     def inputs(self) -> RunInputs:
@@ -86,7 +94,7 @@ class Night:
 
     @cached_property
     def _books(self) -> Books:
-        return Books(self.inputs, are_shared={"factor_exposures", "stress_test_results"} <= set(self.tables))
+        return Books(self.inputs, are_shared={"factor_exposures", "stress_test_results"} <= set(self.assets))
 
     @cached_property
     def _sums(self) -> InputSums:
@@ -99,28 +107,54 @@ class Night:
             self.inputs.close()
 
     @cached_property
-    def _turns(self) -> InTurn[tuple[str, date], Outcome]:
-        units = [(table, day) for table in self.tables for day in self.days]
-        # Of a range only the last day's closes can become the positions' values.
+    def _turns(self) -> InTurn[Turn, Outcome]:
+        # Day by day, so that a run that dies leaves whole days. Of a range only the last day's closes can become the
+        # positions' values.
+        units = [(asset, day) for day in self.days for asset in IN_TURN if asset in self.assets]
         units = [one for one in units if one[0] != POSITION_VALUES or one[1] == self.days[-1]]
-        return InTurn(units, lambda unit: WRITERS[unit[0]](self, unit[1]), self._interrupt)
+        return InTurn(
+            units,
+            self._write,
+            self._interrupt,
+            together=lambda unit: unit[1],
+            is_light=lambda unit: unit[0] == INLINE_ASSET,
+        )
 
-    def written(self, day: date, table: str) -> Outcome:
-        """Write a day of a table, and begin the one after it, which is seen by nobody before it is asked for in its turn."""
+    def _write(self, unit: Turn) -> Outcome:
         try:
-            return self._turns.take((table, day))
+            outcome = WRITERS[unit[0]](self, unit[1])
         finally:
-            self._writing.pop((table, day), None)
+            self._writing.pop(unit, None)
+        self.done(*unit)
+        return outcome
 
-    def opened(self, day: date, table: str, connection: psycopg.Connection[Any]) -> None:
-        """Say on which connection a day of a table is written, so that it can be broken off."""
-        self._writing[table, day] = connection
+    def written(self, day: date, asset: str) -> Outcome:
+        """Write a day of an asset, and what is in front of it: every asset of the days before it.
 
-    def wait(self, day: date, table: str) -> None:
+        What comes next is begun, and seen by nobody before it, or what is behind it, is asked for."""
+        return self._turns.take((asset, day))
+
+    def write_the_rest(self) -> None:
+        """Write what is left of every day of which nothing has failed: nobody will ask for what is behind a failure."""
+        self._turns.end_all()
+
+    def seconds(self, day: date, asset: str) -> float | None:
+        """What a day of an asset took, from its turn to its end; None where it has not ended."""
+        return self._turns.seconds.get((asset, day))
+
+    def not_asked_for(self) -> dict[Turn, Outcome]:
+        """What was written though its asset has not asked for it."""
+        return self._turns.not_asked_for() if "_turns" in self.__dict__ else {}
+
+    def opened(self, day: date, asset: str, connection: psycopg.Connection[Any]) -> None:
+        """Say on which connection a day of an asset is written, so that it can be broken off."""
+        self._writing[asset, day] = connection
+
+    def wait(self, day: date, asset: str) -> None:
         """Before what was written is seen: wait until its turn has come, where it was begun ahead."""
-        self._turns.wait((table, day))
+        self._turns.wait((asset, day))
 
-    def _interrupt(self, unit: tuple[str, date]) -> None:
+    def _interrupt(self, unit: Turn) -> None:
         connection = self._writing.get(unit)
         if connection is not None:
             with contextlib.suppress(Exception):  # it ends by itself meanwhile, or is lost

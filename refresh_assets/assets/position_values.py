@@ -24,7 +24,7 @@ def position_market_values(context: dg.AssetExecutionContext, refresh: Refresh) 
     """Market value, last price and its date of PUBLIC and OPTIONS positions, for the latest complete day only.
 
     Never moves a position back in time, never touches PRIVATE."""
-    refresh.write_days(context, partial(Night.written, table=POSITION_VALUES))
+    refresh.write_days(context, partial(Night.written, asset=POSITION_VALUES))
 
 
 @writes(POSITION_VALUES)

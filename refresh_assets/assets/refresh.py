@@ -20,7 +20,7 @@ from refresh_assets.assets.analytic import Outcome
 from refresh_assets.assets.asking import ask_early, forget
 from refresh_assets.assets.event_log import on_one_connection
 from refresh_assets.assets.metadata import told
-from refresh_assets.assets.night import Night
+from refresh_assets.assets.night import IN_TURN, Night
 from refresh_assets.assets.partitions import trading_day_partitions, trading_days
 from refresh_assets.assets.run_days import range_tags
 from refresh_assets.calendar import TradingCalendar
@@ -95,6 +95,11 @@ def telling(day_done: Callable[[str, date], None] | None, day_failed: Callable[[
             _listeners.remove(listener)
 
 
+def _tell_done(asset: str, day: date) -> None:
+    for listener in _listeners:
+        listener(asset, day)
+
+
 class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The night of one run. Its database comes from the environment, never from run config.
 
@@ -120,8 +125,20 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 if self._night is not None:
                     forget(self._night.run_id)
                     self._night.close()
+                    self._tell_of_the_rest(self._night, context.instance)
                 if self._tracking is not None:
                     self._end(self._tracking, context.instance)
+
+    def _tell_of_the_rest(self, night: Night, instance: dg.DagsterInstance | None) -> None:
+        """Days that stand though their asset's step never came, as one before it failed or the run was stopped."""
+        for (asset, day), outcome in night.not_asked_for().items():
+            seconds = night.seconds(day, asset) or 0.0
+            if self._tracking is not None:
+                self._tracking.note(asset, day, outcome, seconds)
+            if instance is not None:
+                instance.report_runless_asset_event(
+                    dg.AssetMaterialization(asset, metadata=told(outcome, seconds), partition=day.isoformat())
+                )
 
     def _end(self, tracking: Tracking, instance: dg.DagsterInstance | None) -> None:
         """Write down how the days stand, and tell it; the figures also where the database cannot be written to."""
@@ -172,7 +189,8 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 only_portfolio=only,
                 max_symbols=settings.correlation_max_symbols,
                 min_price_coverage=settings.min_price_coverage,
-                tables=[one for one in (*DAY_TABLES, POSITION_VALUES) if not selection or one in selection],
+                assets=[one for one in IN_TURN if not selection or one in selection],
+                done=_tell_done,
             )
             if only is None:  # the night's own row of a day stays that of the night
                 now = datetime.now(UTC)
@@ -211,13 +229,12 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                     day_failed(day)
                 context.log.error(f"{day}: {type(error).__name__}: {error}")
                 continue
-            seconds = time.perf_counter() - begin
+            seconds = night.seconds(day, asset) or time.perf_counter() - begin
             if self._tracking is not None:
                 self._tracking.note(asset, day, outcome, seconds)
             context.add_asset_metadata(told(outcome, seconds), partition_key=day.isoformat())
-            for listener in _listeners:
-                listener(asset, day)
         if errors:
+            night.write_the_rest()
             _report_good_days(context, [day for day in night.days if day not in errors])
             first = min(errors)
             raise dg.Failure(

@@ -37,7 +37,7 @@ def portfolio_snapshots(context: dg.AssetExecutionContext, refresh: Refresh) -> 
 
     A position without a price is left out, counted and named in `refresh_exceptions`: its snapshot is partial. Re-run
     any day at any time: it replaces that day whole, and gives the same bytes."""
-    refresh.write_days(context, partial(Night.written, table="portfolio_snapshots"))
+    refresh.write_days(context, partial(Night.written, asset="portfolio_snapshots"))
 
 
 @analytic("portfolio_snapshots")

@@ -35,7 +35,7 @@ def stress_test_results(context: dg.AssetExecutionContext, refresh: Refresh) -> 
 
     `stress_factor_shocks` holds what was applied, the view `stress_factor_impacts` the P&L by factor: it adds up to the
     result. A loss is capped at 99 % of PUBLIC gross exposure."""
-    refresh.write_days(context, partial(Night.written, table="stress_test_results"))
+    refresh.write_days(context, partial(Night.written, asset="stress_test_results"))
 
 
 @analytic("stress_test_results")

@@ -9,13 +9,14 @@ import queue
 import threading
 import warnings
 from contextlib import closing
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refresh_assets.assets.ahead import InTurn, NotWanted, computed_ahead
-from refresh_assets.store.schema_names import DAY_TABLES
+from refresh_assets.assets.night import IN_TURN
 
 
 @given(st.integers(0, 9), st.integers(0, 12))
@@ -64,9 +65,9 @@ def test_what_computing_a_unit_raised_is_raised_in_its_turn() -> None:
 class Ending:
     """Work whose end others can see: it waits for its turn, and then says that it ended. `begun` says what is under way."""
 
-    def __init__(self, units: int, fails: int = -1) -> None:
+    def __init__(self, units: int, fails: int = -1, **settings: Any) -> None:
         self.begun, self.ended, self.fails = queue.SimpleQueue[int](), list[int](), fails
-        self.turns = InTurn(range(units), self.work)
+        self.turns: InTurn[int, int] = InTurn(range(units), self.work, **settings)
 
     def work(self, unit: int) -> int:
         """Double the unit, or fail."""
@@ -83,12 +84,20 @@ class Ending:
 
 
 @given(st.lists(st.integers(0, 5), max_size=12))
-def test_a_unit_ends_when_it_is_asked_for_in_any_order(taken: list[int]) -> None:
-    """Also when one is asked for again: it is then done again. Nobody sees the end of what nobody asked for."""
+def test_units_end_in_their_order_however_they_are_asked_for(taken: list[int]) -> None:
+    """Each with those in front of it, once; what is asked for again is done again. Nobody sees the end of what is behind."""
     work = Ending(6)
+    expected, asked_for = list[int](), set[int]()
+    for unit in taken:
+        in_front = [one for one in range(unit + 1) if one not in expected]
+        again = not in_front and unit in asked_for
+        expected += [unit] if again else in_front
+        asked_for.add(unit)
     assert [work.turns.take(unit) for unit in taken] == [2 * unit for unit in taken]
     work.turns.stop()
-    assert work.ended == taken
+    assert work.ended == expected
+    assert work.turns.not_asked_for() == {unit: 2 * unit for unit in sorted(set(expected) - asked_for)}
+    assert work.turns.seconds.keys() == set(expected)
 
 
 def test_the_next_unit_is_begun_and_waits_for_its_turn() -> None:
@@ -106,10 +115,14 @@ def test_the_next_unit_is_begun_and_waits_for_its_turn() -> None:
 
 
 def test_a_unit_that_was_given_up_is_told_so_and_does_not_end() -> None:
-    """Whoever asks for another one, or stops, has waited for it to be gone."""
-    told = list[int]()
+    """Whoever stops, or goes on behind a failure of the same, has waited for it to be gone."""
+    told, next_begun = list[int](), threading.Event()
 
     def work(unit: int) -> int:
+        if unit == 0:
+            assert next_begun.wait(10)
+            raise ConnectionError("lost")
+        next_begun.set()
         try:
             turns.wait(unit)
         except NotWanted:
@@ -117,12 +130,41 @@ def test_a_unit_that_was_given_up_is_told_so_and_does_not_end() -> None:
             raise
         return unit
 
-    turns = InTurn(range(5), work)
-    turns.take(0)
-    turns.take(3)
+    turns = InTurn(range(7), work, together=lambda unit: unit // 3)
+    with pytest.raises(ConnectionError, match="lost"):
+        turns.take(0)
+    assert told == []
+    assert turns.take(3) == 3
     assert told == [1]
     turns.stop()
     assert told == [1, 4]
+
+
+def test_behind_a_unit_that_failed_nothing_of_the_same_ends_before_it_is_asked_for() -> None:
+    """What belongs to others ends as ever; the error waits until somebody asks, and each of the rest is done when asked for."""
+    work = Ending(9, fails=3, together=lambda unit: unit // 3)
+    assert work.turns.take(7) == 14
+    assert work.ended == [0, 1, 2, 6, 7]
+    with pytest.raises(ConnectionError, match="lost"):
+        work.turns.take(3)
+    work.fails = -1
+    assert [work.turns.take(unit) for unit in (3, 5, 0)] == [6, 10, 0]
+    assert work.ended == [0, 1, 2, 6, 7, 3, 5]
+    assert work.turns.not_asked_for() == {1: 2, 2: 4, 6: 12}
+    work.turns.end_all()
+    assert work.ended[-1] == 8
+    assert work.turns.not_asked_for() == {1: 2, 2: 4, 6: 12, 8: 16}
+
+
+def test_behind_a_light_unit_the_next_one_is_begun_as_well() -> None:
+    """And no more; both wait for their turns."""
+    work = Ending(5, is_light=lambda unit: unit == 1)
+    assert work.turns.take(0) == 0
+    assert work.under_way(3) == {0, 1, 2}
+    assert work.turns.take(1) == 2
+    assert work.ended == [0, 1]
+    work.turns.stop()
+    assert work.begun.empty()
 
 
 def test_a_unit_that_nobody_expected_is_done_at_once_and_gives_up_nothing() -> None:
@@ -160,4 +202,4 @@ def test_a_run_takes_the_tables_in_the_order_in_which_they_are_computed_ahead() 
     order: list[str] = []
     for level in plan.get_steps_to_execute_by_level():
         order += [step.key for step in sorted(level, key=_default_sort_key)]
-    assert [key for key in order if key in DAY_TABLES] == list(DAY_TABLES)
+    assert [key for key in order if key in IN_TURN] == list(IN_TURN)

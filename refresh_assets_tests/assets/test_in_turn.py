@@ -21,7 +21,7 @@ from refresh_assets.store.database import APPLICATION, Database
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import CALENDAR, DAY, Told, execute, table_rows
+from refresh_assets_tests.worlds import CALENDAR, DAY, execute, table_rows
 
 DAYS = [CALENDAR.nth_before(DAY, back) for back in (3, 2, 1)] + [DAY]
 IDLE = "datname = current_database() and state = 'idle in transaction'"
@@ -38,10 +38,10 @@ def world(database: Database) -> Database:
     return database
 
 
-def play(database: Database, *days: date, after_each: Told = lambda *_: None, **settings: Any) -> None:
+def play(database: Database, *days: date, **settings: Any) -> None:
     """A run as Dagster does it: each asset over all days before the next, retried where a connection is lost."""
     with closing(worlds.night(database, *days, **settings)) as night:
-        worlds.play(night, done=after_each)
+        worlds.play(night)
 
 
 def everything(database: Database) -> dict[str, list[Any]]:
@@ -167,26 +167,63 @@ def written_by(writers: dict[str, Any]) -> Iterator[None]:
 
 
 def test_a_connection_lost_by_what_was_begun_ahead_costs_a_retry_and_no_row(world: Database) -> None:
-    """Whoever waits for its turn is cut, after every table and day; the run ends as if nothing had been."""
+    """Whoever waits for its turn, or only keeps a snapshot open, is cut as each table ends; the run ends as if nothing had
+    been."""
     play(world, *DAYS)
     whole = everything(world)
     forget(world)
-    waiting = f"from pg_stat_activity where {IDLE} and application_name = '{APPLICATION}'"
-    cut = list[str]()
+    cut = list[tuple[str, int]]()
 
     def cut_what_waits(asset: str, _day: date) -> None:
-        if asset not in DAY_TABLES:
-            return
-        while not execute(world, f"select pid {waiting}"):
-            pass
-        execute(world, f"select pg_terminate_backend(pid, 5000) {waiting}")
-        cut.append(asset)
+        if asset in DAY_TABLES:
+            waiting = f"from pg_stat_activity where {IDLE} and application_name = '{APPLICATION}'"
+            gone = execute(world, f"select count(pg_terminate_backend(pid, 5000)) {waiting}")
+            cut.append((asset, gone[0][0]))
 
-    play(world, *DAYS[2:], after_each=cut_what_waits)
-    play(world, *DAYS[:2])
-    assert len(cut) == 2 * len(DAY_TABLES)
+    play(world, *DAYS, done=cut_what_waits)
+    assert {asset for asset, _ in cut} == set(DAY_TABLES)
+    assert sum(gone for _, gone in cut) >= len(DAYS)
     assert everything(world) == whole
     assert nobody_writes(world)
+
+
+def test_days_are_whole_one_after_the_other(world: Database) -> None:
+    """Asked for table by table, a range ends day by day: so a run that dies leaves whole days, and one that is in part."""
+    complete = "select calculation_date from refresh_complete_days order by 1"
+    with closing(worlds.night(world, *DAYS)) as night:
+        for number, day in enumerate(DAYS):
+            night.written(day, "portfolio_snapshots")
+            assert [one for (one,) in execute(world, complete)] == DAYS[:number]
+        asked_for = {(asset, day) for asset, day in night.not_asked_for()}
+    assert asked_for == {(one, day) for one in (*list(DAY_TABLES)[1:], "inline_symbol_betas") for day in DAYS[:-1]}
+    assert nobody_writes(world)
+
+
+def test_behind_a_table_that_fails_the_rest_of_its_day_waits_until_it_is_asked_for(world: Database) -> None:
+    """The other days are whole; the error is told to whoever asks for the table."""
+
+    def broken(_night: Night, day: date) -> Any:
+        if day == DAYS[1]:
+            raise ZeroDivisionError("no correlations")
+        return write(_night, day)
+
+    write = WRITERS["correlation_calculations"]
+    stand = "select table_name from refresh_days where calculation_date = %s"
+    with (
+        closing(worlds.night(world, *DAYS)) as night,
+        written_by({"correlation_calculations": broken}),
+    ):
+        for day in DAYS:
+            night.written(day, "portfolio_snapshots")
+        assert execute(world, stand, DAYS[1]) == [("portfolio_snapshots",)]
+        assert execute(world, "select calculation_date from refresh_complete_days order by 1") == [
+            (DAYS[0],),
+            (DAYS[2],),
+        ]
+        with pytest.raises(ZeroDivisionError, match="no correlations"):
+            night.written(DAYS[1], "correlation_calculations")
+        night.written(DAYS[1], "factor_exposures")
+        assert sorted(execute(world, stand, DAYS[1])) == [("factor_exposures",), ("portfolio_snapshots",)]
 
 
 @pytest.mark.parametrize("orders", [(DAYS, DAYS), (DAYS, DAYS[1:3])], ids=["the same days", "some of the days"])

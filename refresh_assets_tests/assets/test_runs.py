@@ -17,6 +17,7 @@ from refresh_assets.calendar import TradingCalendar
 from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.store.database import Database
+from refresh_assets.store.schema_names import DAY_TABLES
 
 FIRST, LAST = date(2020, 2, 18), date(2020, 2, 21)
 DAYS = TradingCalendar().days(FIRST, LAST)
@@ -176,7 +177,8 @@ def test_a_day_without_a_price_is_skipped_and_does_not_stop_the_rest(
 
 
 def test_a_failed_day_in_a_range_costs_that_day_alone(four_days: Database, instance: dg.DagsterInstance) -> None:
-    """A day that cannot be written fails the run; the other days are committed and shown as good."""
+    """A day that cannot be written fails the run; the other days are committed, in every table, and shown as good: also in
+    those whose steps the run left out."""
     broken = DAYS[2]
     with four_days.connect() as connection:
         connection.execute(f"alter table portfolio_snapshots add constraint broken check (snapshot_date <> '{broken}')")
@@ -186,11 +188,46 @@ def test_a_failed_day_in_a_range_costs_that_day_alone(four_days: Database, insta
     good = [day for day in DAYS if day != broken]
     assert not result.success
     with four_days.connect() as connection:
-        stored = connection.execute(
-            "select calculation_date from refresh_days where table_name = 'portfolio_snapshots' order by 1"
+        stored = dict(
+            connection.execute(
+                "select table_name, array_agg(calculation_date order by calculation_date) from refresh_days group by 1"
+            ).fetchall()
+        )
+    assert stored["portfolio_snapshots"] == good
+    for table in DAY_TABLES:
+        assert set(stored[table]) >= set(good), table
+        assert materialized(instance, table) == [day.isoformat() for day in stored[table]], table
+
+
+def test_what_a_run_wrote_of_a_table_whose_step_never_came_is_told(
+    four_days: Database, instance: dg.DagsterInstance
+) -> None:
+    """Exposures of one day fail, so Dagster leaves out the stress tests: those of the other days, also of the last, stand, are
+    shown, and count in the tracking row."""
+    broken = DAYS[1]
+    with four_days.connect() as connection:
+        connection.execute(f"alter table factor_exposures add constraint broken check (calculation_date <> '{broken}')")
+
+    result = run(instance, DAYS, raise_on_error=False)
+
+    good = [day for day in DAYS if day != broken]
+    assert not [event for event in result.get_step_success_events() if event.step_key == "stress_test_results"]
+    assert materialized(instance, "stress_test_results") == [day.isoformat() for day in good]
+    (record,) = instance.fetch_materializations(
+        dg.AssetRecordsFilter(dg.AssetKey("stress_test_results"), asset_partitions=[good[0].isoformat()]), limit=1
+    ).records
+    assert record.asset_materialization is not None
+    told = record.asset_materialization.metadata
+    with four_days.connect() as connection:
+        rows = one_row(connection, "select rows from refresh_days where table_name = 'stress_test_results' limit 1")[0]
+        ends = connection.execute(
+            "select target_date, status, metrics -> 'seconds' ? 'stress_test_results' from batch_run_tracking"
+            " where batch_type = 'portfolio_refresh' order by 1"
         ).fetchall()
-    assert [row[0] for row in stored] == good
-    assert materialized(instance, "portfolio_snapshots") == [day.isoformat() for day in good]
+    assert told["rows"].value == rows > 0
+    assert isinstance(seconds := told["seconds"].value, float)
+    assert seconds > 0
+    assert ends == [(day, "failed" if day == broken else "completed", day != broken) for day in DAYS]
 
 
 def test_the_nights_own_tracking_row_has_the_platforms_metrics(
