@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,27 @@ def answered(
     found = findings(connection, calendar, question.days, question.asks, question.effective, beside)
     connection.commit()  # and with it the plans made for scans: looking up one close would read all 1.5 million
     return Answer(found, *freshness(connection, calendar, question.effective))
+
+
+def answered_by_two(
+    database: Database, connection: psycopg.Connection[Any], calendar: TradingCalendar, question: Question
+) -> Answer:
+    """The same, the later half of several days asked on a connection of its own: two processes of the server answer a day each
+    in less time than both would one day after the other."""
+    middle = (len(question.days) + 1) // 2
+    earlier, later = (replace(question, days=days) for days in (question.days[:middle], question.days[middle:]))
+    if not later.days:
+        return answered(connection, calendar, question)
+
+    def found_later() -> dict[str, list[Finding]]:
+        with database.connect() as second:
+            return findings(second, calendar, later.days, later.asks, later.effective, beside=True)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="asking of later days") as thread:
+        rest = thread.submit(found_later)
+        first = answered(connection, calendar, earlier, beside=True)
+        found = {promise: [*one, *rest.result()[promise]] for promise, one in first.found.items()}
+    return replace(first, found=found)
 
 
 class Early:

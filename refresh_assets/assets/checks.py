@@ -16,7 +16,7 @@ from functools import partial
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
-from refresh_assets.assets.asking import Answer, Question, answered, answered_early
+from refresh_assets.assets.asking import Answer, Question, answered_by_two, answered_early
 from refresh_assets.assets.partitions import trading_days
 from refresh_assets.assets.run_days import days_of
 from refresh_assets.calendar import TradingCalendar
@@ -165,10 +165,12 @@ def checked(
     days = days_of_run(run.tags, calendar, now, lambda: None)
     answer = answered_early(run.run_id, question(promises, days, calendar.effective_date(now)))
     if answer is None:
-        with Database.of(settings).connect() as connection:
+        database = Database.of(settings)
+        with database.connect() as connection:
             days = days_of_run(run.tags, calendar, now, lambda: latest_complete_day(connection))
             connection.commit()
-            answer = answered(connection, calendar, question(promises, days, calendar.effective_date(now)))
+            asked = question(promises, days, calendar.effective_date(now))
+            answer = answered_by_two(database, connection, calendar, asked)
     return [(one, result(one, answer)) for one in promises]
 
 

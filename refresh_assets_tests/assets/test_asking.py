@@ -52,18 +52,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """When each question to the database was asked: early, or in the step."""
     told: list[str] = []
 
-    def noting(when: str) -> Callable[..., Answer]:
-        own = asking.answered
-
-        def answered(*arguments: Any, **named: Any) -> Answer:
+    def noting(when: str, own: Callable[..., Answer]) -> Callable[..., Answer]:
+        def noted(*arguments: Any, **named: Any) -> Answer:
             told.append(when)
             return own(*arguments, **named)
 
-        return answered
+        return noted
 
-    early, in_step = noting("early"), noting("in the step")
-    monkeypatch.setattr(asking, "answered", early)
-    monkeypatch.setattr(checks, "answered", in_step)
+    monkeypatch.setattr(asking.Early, "_ask", noting("early", asking.Early._ask))
+    monkeypatch.setattr(checks, "answered_by_two", noting("in the step", asking.answered_by_two))
     return told
 
 
@@ -247,8 +244,8 @@ def test_what_is_still_being_asked_ends_with_the_run(good_night: Database) -> No
         assert execute(good_night, SESSIONS) == []
 
 
-def test_asked_beside_other_work_the_answer_is_the_same(good_night: Database) -> None:
-    """Of tables that are broken in many ways, in what was found and in its words."""
+def test_asked_beside_other_work_or_by_two_the_answer_is_the_same(good_night: Database) -> None:
+    """Of tables that are broken in many ways, in what was found, of which day, and in its words."""
     for cases in TAMPERED.values():
         for statements, _ in cases.values():
             for one in statements.split(";"):
@@ -257,8 +254,11 @@ def test_asked_beside_other_work_the_answer_is_the_same(good_night: Database) ->
         alone = asking.answered(connection, CALENDAR, question(BEFORE, DAY))
         connection.commit()
         beside = asking.answered(connection, CALENDAR, question(BEFORE, DAY), beside=True)
+        connection.commit()
+        by_two = asking.answered_by_two(good_night, connection, CALENDAR, question(BEFORE, DAY))
 
-    assert beside == alone
+    assert beside == by_two == alone
+    assert all(found == [] or len({one.day for one in found}) == 2 for found in alone.found.values())
     assert sum(any(one.wrong for one in found) for found in alone.found.values()) > 4
 
 
