@@ -179,6 +179,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 plan = plan_onboarding(database, calendar, self.portfolio, days, datetime.now(UTC))
                 only, days, self._left_out = plan.portfolio.id, plan.days, plan.left_out
             selection = {key.to_user_string() for key in context.run.asset_selection or ()}
+            steps = set(context.run.step_keys_to_execute or selection)  # fewer where another run's failure is made good
             self._night = Night(
                 database=database,
                 calendar=calendar,
@@ -189,7 +190,7 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
                 only_portfolio=only,
                 max_symbols=settings.correlation_max_symbols,
                 min_price_coverage=settings.min_price_coverage,
-                assets=[one for one in IN_TURN if not selection or one in selection],
+                assets=[one for one in IN_TURN if not steps or one in steps],
                 done=_tell_done,
             )
             if only is None:  # the night's own row of a day stays that of the night

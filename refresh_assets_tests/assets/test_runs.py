@@ -17,7 +17,6 @@ from refresh_assets.calendar import TradingCalendar
 from refresh_assets.definitions import defs
 from refresh_assets.demo.world import symbol_batch
 from refresh_assets.store.database import Database
-from refresh_assets.store.schema_names import DAY_TABLES
 
 FIRST, LAST = date(2020, 2, 18), date(2020, 2, 21)
 DAYS = TradingCalendar().days(FIRST, LAST)
@@ -194,7 +193,7 @@ def test_a_failed_day_in_a_range_costs_that_day_alone(four_days: Database, insta
             ).fetchall()
         )
     assert stored["portfolio_snapshots"] == good
-    for table in DAY_TABLES:
+    for table in TABLES:
         assert set(stored[table]) >= set(good), table
         assert materialized(instance, table) == [day.isoformat() for day in stored[table]], table
 
@@ -228,6 +227,36 @@ def test_what_a_run_wrote_of_a_table_whose_step_never_came_is_told(
     assert isinstance(seconds := told["seconds"].value, float)
     assert seconds > 0
     assert ends == [(day, "failed" if day == broken else "completed", day != broken) for day in DAYS]
+
+
+def night_job() -> dg.JobDefinition:
+    """The job as another process finds it: only such a one can be re-executed from its failure."""
+    return defs.resolve_job_def("portfolio_refresh")
+
+
+def test_a_run_from_the_failure_of_another_writes_only_what_that_one_left(
+    four_days: Database, instance: dg.DagsterInstance
+) -> None:
+    """The steps that succeeded are not run again, so their tables are not written again either, in front of what is."""
+    with four_days.connect() as connection:
+        connection.execute(f"alter table factor_exposures add constraint broken check (calculation_date <> '{LAST}')")
+    failed = run(instance, DAYS, raise_on_error=False)
+    with four_days.connect() as connection:
+        connection.execute("alter table factor_exposures drop constraint broken")
+
+    job = dg.reconstructable(night_job)
+    options = dg.ReexecutionOptions.from_failure(failed.run_id, instance)
+    with dg.execute_job(job, instance, tags=range_tags(DAYS), reexecution_options=options) as again:
+        assert again.success
+
+    with four_days.connect() as connection:
+        written = connection.execute(
+            "select table_name, array_agg(distinct run_id) from refresh_days group by 1 order by 1"
+        ).fetchall()
+        assert one_row(connection, "select count(*) from refresh_complete_days") == (len(DAYS),)
+    of = dict(written)
+    assert of["portfolio_snapshots"] == of["correlation_calculations"] == [failed.run_id]
+    assert of["factor_exposures"] == of["stress_test_results"] == [again.run_id]
 
 
 def test_the_nights_own_tracking_row_has_the_platforms_metrics(
