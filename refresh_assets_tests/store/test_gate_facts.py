@@ -273,8 +273,11 @@ def test_many_writes_are_seen_in_the_second_look(world: Database, monkeypatch: p
     monkeypatch.setattr(holdings, "MOST_WRITTEN", 1)
     run(world, DAYS[2])
     execute(world, "delete from positions where symbol = 'AAA'; update positions set exit_date = '2026-03-10'")
-    facts, memory = look(world, kept(memory))
-    assert pending(facts) == DAYS[3:]
+    for _ in range(1000):  # a busy server counts what was written a moment after its commit
+        facts, memory = look(world, kept(memory))
+        assert pending(facts) == DAYS[3:]
+        if facts.unread:
+            break
     assert facts.unread
     while facts.unread:
         monkeypatch.setattr(holdings, "MOST_WRITTEN", 500)
