@@ -5,6 +5,7 @@ text. Not here: databases (conftest.py), the packaged demo world (refresh_assets
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
@@ -201,6 +202,14 @@ def update_positions(database: Database, day: date = DAY) -> dict[str, Any]:
     """What the asset position_market_values does for a day."""
     with closing(night(database, day)) as one:
         return write_market_values(one, day)
+
+
+def awaited(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Returns as soon as something is so; fails where it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} seconds"
+        time.sleep(0.05)
 
 
 def table_rows(database: Database, table: str, day: date = DAY, **only: object) -> list[str]:

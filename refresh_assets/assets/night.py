@@ -52,12 +52,19 @@ from refresh_assets.store.inputs import (
     read_inputs,
     symbol_codes,
 )
-from refresh_assets.store.schema_names import DAY_TABLES, POSITION_VALUES
+from refresh_assets.store.schema_names import POSITION_VALUES
 from refresh_assets.store.write import Inputs, Written, skip_day, written_day
 
 Turn = tuple[str, date]
 """An asset and a day: what has a turn of its own."""
-IN_TURN = (*list(DAY_TABLES)[:2], INLINE_ASSET, *list(DAY_TABLES)[2:], POSITION_VALUES)
+IN_TURN = (
+    "portfolio_snapshots",
+    "correlation_calculations",
+    INLINE_ASSET,
+    "factor_exposures",
+    "stress_test_results",
+    POSITION_VALUES,
+)
 """What a night writes of a day, in the order in which it ends."""
 
 

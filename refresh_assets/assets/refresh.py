@@ -122,12 +122,14 @@ class Refresh(dg.ConfigurableResource):  # type: ignore[type-arg]
             try:
                 yield self
             finally:
-                if self._night is not None:
-                    forget(self._night.run_id)
-                    self._night.close()
-                    self._tell_of_the_rest(self._night, context.instance)
-                if self._tracking is not None:
-                    self._end(self._tracking, context.instance)
+                try:
+                    if self._night is not None:
+                        forget(self._night.run_id)
+                        self._night.close()
+                        self._tell_of_the_rest(self._night, context.instance)
+                finally:
+                    if self._tracking is not None:
+                        self._end(self._tracking, context.instance)
 
     def _tell_of_the_rest(self, night: Night, instance: dg.DagsterInstance | None) -> None:
         """Days that stand though their asset's step never came, as one before it failed or the run was stopped."""

@@ -1,7 +1,7 @@
 """Dagster's runs of the night: which they are, which days they cover, and which of them have died.
 
-Here: reporting a run as failed whose process is gone, and the alert where that happens again and again. Not here: the
-sign of life itself (store/liveness.py), which days are in flight or failed (sensor.py), what starts (gate.py).
+Here: reporting a run as failed whose process is gone, and what it committed; the alert where that happens again and again.
+Not here: the sign of life itself (store/liveness.py), which days are in flight or failed (sensor.py), what starts (gate.py).
 
 Dagster notices a dead worker only while the code server that started it lives: not after a container restarts, and not
 where a run of the command line is killed."""
@@ -24,7 +24,15 @@ from refresh_assets.calendar import NEW_YORK, TradingCalendar
 from refresh_assets.store.alerts import day_results
 from refresh_assets.store.database import Database
 from refresh_assets.store.days import stretches
-from refresh_assets.store.liveness import SIGN_TAG, Sign, end_tracking, mixed_days, running_rows, signs_of_life
+from refresh_assets.store.liveness import (
+    SIGN_TAG,
+    Sign,
+    committed_by,
+    end_tracking,
+    mixed_days,
+    running_rows,
+    signs_of_life,
+)
 from refresh_assets.store.schema_names import DAY_TABLES
 
 JOB = "portfolio_refresh"
@@ -166,6 +174,7 @@ def _end(
     )
     reason = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
     instance.report_run_failed(run, words, reason)
+    _tell_what_stands(database, instance, run_id)
     if instance.event_log_storage.supports_global_concurrency_limits:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     nights = run.tags.get(NIGHTS) or run.tags.get(SINGLE) or "no day"
@@ -175,6 +184,19 @@ def _end(
     elsewhere = _days_being_written(instance, calendar)
     with database.connect() as connection:
         end_tracking(connection, [day for day in days if day not in elsewhere], run_id, now)
+
+
+def _tell_what_stands(database: Database, instance: dg.DagsterInstance, run_id: str) -> None:
+    """Report to Dagster the days that a dead run committed, and that it does not know: a step tells of its days at its end."""
+    with database.connect() as connection:
+        stand = committed_by(connection, run_id)
+    for table, days in stand.items():
+        key = dg.AssetKey(table)
+        known = instance.get_materialized_partitions(key)
+        for day in (one.isoformat() for one in days):
+            if day not in known:
+                told = {"status": f"committed by run {run_id} before its process was gone"}
+                instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=day, metadata=told))
 
 
 def _mixed_words(mixed: list[date], days: list[date]) -> str:

@@ -1,7 +1,7 @@
 """The sign of life of a run: a lock that its session holds for as long as its process lives.
 
-Here: holding it, asking whose is held, ending the tracking rows of a run that died. Not here: which runs to ask for, and
-what follows where nobody holds it (automation/runs.py)."""
+Here: holding it, asking whose is held, ending the tracking rows of a run that died, what it
+committed. Not here: which runs to ask for, and what follows where nobody holds it (automation/runs.py)."""
 
 from __future__ import annotations
 
@@ -120,6 +120,16 @@ def mixed_days(connection: psycopg.Connection[Any], days: Sequence[date]) -> lis
         [list(days), len(DAY_TABLES)],
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def committed_by(connection: psycopg.Connection[Any], run_id: str) -> dict[str, list[date]]:
+    """The days that a run committed, by table."""
+    rows = connection.execute(
+        "select table_name, array_agg(calculation_date order by calculation_date) from refresh_days"
+        " where status = 'complete' and run_id = %s group by 1 order by 1",
+        [run_id],
+    ).fetchall()
+    return dict(rows)
 
 
 def _done(connection: psycopg.Connection[Any], days: Sequence[date]) -> list[date]:

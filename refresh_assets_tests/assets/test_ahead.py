@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from refresh_assets.assets.ahead import InTurn, NotWanted, computed_ahead
 from refresh_assets.assets.night import IN_TURN
+from refresh_assets.store.schema_names import DAY_TABLES
 
 
 @given(st.integers(0, 9), st.integers(0, 12))
@@ -203,3 +204,4 @@ def test_a_run_takes_the_tables_in_the_order_in_which_they_are_computed_ahead() 
     for level in plan.get_steps_to_execute_by_level():
         order += [step.key for step in sorted(level, key=_default_sort_key)]
     assert [key for key in order if key in IN_TURN] == list(IN_TURN)
+    assert set(IN_TURN) > set(DAY_TABLES)

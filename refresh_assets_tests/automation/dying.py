@@ -8,8 +8,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
@@ -29,7 +28,7 @@ from refresh_assets.store.database import Database
 from refresh_assets.store.dates import day_number
 from refresh_assets.store.liveness import SIGN_TAG, sign_of_life, signs_of_life
 from refresh_assets.store.schema_names import DAY_TABLES
-from refresh_assets_tests.worlds import execute, table_rows
+from refresh_assets_tests.worlds import awaited, execute, table_rows
 
 CALENDAR = TradingCalendar()
 DAYS = CALENDAR.days(date(2020, 2, 18), date(2020, 2, 21))
@@ -133,14 +132,6 @@ def held(database: Database, run_id: str) -> bool:
     """Whether somebody holds the sign of a run."""
     with database.connect() as connection:
         return signs_of_life(connection, [run_id])[run_id].held
-
-
-def awaited(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Returns as soon as something is so; fails where it is not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} seconds"
-        time.sleep(0.05)
 
 
 def last_message(instance: dg.DagsterInstance, run_id: str) -> str:

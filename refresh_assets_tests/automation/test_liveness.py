@@ -23,13 +23,13 @@ from refresh_assets.calendar import NEW_YORK
 from refresh_assets.settings import load
 from refresh_assets.store.database import Database
 from refresh_assets.store.liveness import NO_SIGN, SIGN_TAG, sign_of_life
+from refresh_assets.store.schema_names import DAY_TABLES
 from refresh_assets_tests.automation.dying import (
     CALENDAR,
     DAYS,
     MIDDLE,
     ROOT,
     all_rows,
-    awaited,
     died,
     held,
     killed_in_the_middle,
@@ -45,7 +45,7 @@ from refresh_assets_tests.automation.dying import (
     words,
 )
 from refresh_assets_tests.conftest import new_database
-from refresh_assets_tests.worlds import execute
+from refresh_assets_tests.worlds import awaited, execute
 
 EVENING = datetime(2020, 2, 21, 21, 30, tzinfo=NEW_YORK)
 LATER = EVENING + SILENT_FOR
@@ -113,6 +113,13 @@ def test_a_killed_run_of_the_command_line_is_noticed_and_healed_to_the_same_byte
     gone = f"the process of run {run_id} is gone; the day is computed again by itself"
     assert rows == [(day, *(("failed", gone) if day in left else ("completed", None))) for day in DAYS]
     assert execute(world, "select count(*) from refresh_alerts") == [(0,)]
+    for table in DAY_TABLES:  # no step had ended: what was committed is told by the look
+        stand = (
+            "select calculation_date::text from refresh_days where status = 'complete' and table_name = %s order by 1"
+        )
+        days = [day for (day,) in execute(world, stand, table)]
+        assert sorted(instance.get_materialized_partitions(dg.AssetKey(table))) == days
+        assert days[:2] == [str(day) for day in DAYS if day < MIDDLE]
 
     (request,) = second.run_requests or []
     assert materialized(instance, request).success

@@ -5,16 +5,13 @@ sign that nobody gives (automation/test_liveness.py)."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import psycopg
 from psycopg.sql import SQL, Identifier
 
 from refresh_assets.store.database import Database
 from refresh_assets.store.liveness import NO_SIGN, sign_of_life, signs_of_life
 from refresh_assets_tests.servers import NOT_DURABLE, running_server
-from refresh_assets_tests.worlds import execute
+from refresh_assets_tests.worlds import awaited, execute
 
 RUN = "5b0ca4a3-2a5c-4f5e-9d0e-4f0d1f6f0a11"
 SESSION = "select pid from pg_stat_activity where application_name = %s"
@@ -93,11 +90,3 @@ def held(database: Database) -> bool:
     """Whether somebody holds the sign of the run."""
     with database.connect() as connection:
         return signs_of_life(connection, [RUN])[RUN].held
-
-
-def awaited(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Returns as soon as something is so; fails where it is not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} seconds"
-        time.sleep(0.02)
