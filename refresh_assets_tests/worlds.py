@@ -209,7 +209,24 @@ def awaited(condition: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds} seconds"
-        time.sleep(0.05)
+        time.sleep(0.01)
+
+
+def settled(connection: psycopg.Connection[Any]) -> None:
+    """Returns once PostgreSQL's counters tell of all that closed sessions wrote: their processes count it as they end, which
+    on a busy machine is after the next session has begun."""
+
+    def nobody_ends() -> bool:
+        connection.execute("select pg_stat_clear_snapshot()")
+        return connection.execute(_ENDING).fetchone() == (0,)
+
+    awaited(nobody_ends)
+
+
+_ENDING = """
+select count(*) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and state = 'idle'
+"""
 
 
 def table_rows(database: Database, table: str, day: date = DAY, **only: object) -> list[str]:

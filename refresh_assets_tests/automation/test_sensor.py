@@ -31,6 +31,7 @@ from refresh_assets.settings import load
 from refresh_assets.store import gate_memory, holdings
 from refresh_assets.store.database import Database
 from refresh_assets.store.gate_facts import Coverage, read_facts
+from refresh_assets_tests.worlds import settled
 
 CALENDAR = TradingCalendar()
 FIRST, LAST = date(2020, 2, 18), date(2020, 2, 21)
@@ -77,7 +78,9 @@ def at(clock: str, day: date = LAST) -> datetime:
 
 
 def seen(instance: dg.DagsterInstance, now: datetime, cursor: str | None = None) -> dg.SensorResult:
-    """One look."""
+    """One look, of a server that has counted what was written."""
+    with Database.of(load()).connect() as connection:
+        settled(connection)
     return sensor_look(load(), instance, now, cursor)
 
 

@@ -14,7 +14,7 @@ from refresh_assets.store.gate_facts import read_facts
 from refresh_assets.store.stale import stale_days
 from refresh_assets_tests import worlds
 from refresh_assets_tests.explain.asking import ask
-from refresh_assets_tests.worlds import CALENDAR, DAY, WRITERS, exceptions, execute, table_rows, uid
+from refresh_assets_tests.worlds import CALENDAR, DAY, WRITERS, exceptions, execute, settled, table_rows, uid
 
 ASKED: tuple[dict[str, Any], ...] = ({}, {"factor": "Market"})
 
@@ -26,6 +26,7 @@ def look(database: Database, first: date = DAY) -> tuple[list[Any], tuple[str, .
     """Which days from the first on are due, what the symbol batch says of each, how many closes it has; symbols in
     onboarding."""
     with database.connect() as connection:
+        settled(connection)
         facts, _ = read_facts(connection, CALENDAR, first, AFTER, 10)
     return [(one.day, one.batch, one.coverage) for one in facts.pending], facts.onboarding
 

@@ -10,7 +10,7 @@ import pytest
 
 from refresh_assets.store.counters import plain_table, states_of
 from refresh_assets.store.database import Database
-from refresh_assets_tests.worlds import execute, insert, portfolio
+from refresh_assets_tests.worlds import execute, insert, portfolio, settled
 
 VIEWS = [
     ("select id, entry_date from positions where quantity > 0", True),
@@ -37,6 +37,7 @@ def test_a_view_is_followed_to_its_tables_unless_it_depends_on_more_than_them(
     for write in ("select 1", "select 1", "insert into positions (id) values (gen_random_uuid())"):
         execute(database, write)
         with database.connect() as connection:
+            settled(connection)
             states.append(states_of(connection, ["portfolios", "second_view"]))
     before, unchanged, written = states
     assert ("second_view" in before) is known
@@ -60,9 +61,11 @@ def test_a_partitioned_table_is_followed_to_its_partitions(database: Database) -
     execute(database, "create table closes (day date) partition by range (day)")
     execute(database, "create table closes_ever partition of closes default")
     with database.connect() as connection:
+        settled(connection)
         before = states_of(connection, ["closes"])["closes"]
     execute(database, "insert into closes values ('2026-03-13')")
     with database.connect() as connection:
+        settled(connection)
         assert before != states_of(connection, ["closes"])["closes"]
 
 

@@ -14,7 +14,7 @@ from refresh_assets.calendar import NEW_YORK
 from refresh_assets.store.database import Database
 from refresh_assets.store.gate_facts import Memory, read_facts
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, event, execute, insert, position, run
+from refresh_assets_tests.worlds import BEFORE, CALENDAR, DAY, event, execute, insert, position, run, settled
 
 FIRST = date(2026, 3, 10)
 DAYS = CALENDAR.days(FIRST, DAY)
@@ -26,6 +26,7 @@ HALF_LOADED = "delete from market_data_cache where date = %s and symbol <> 'AAA'
 def started(database: Database, memory: Memory | None = None, at_once: int = 250) -> tuple[list[date], Memory]:
     """The days that the gate would start."""
     with database.connect() as connection:
+        settled(connection)
         facts, memory = read_facts(connection, CALENDAR, FIRST, EVENING, at_once, memory=memory)
     return [day for one in decide(facts, EVENING, GateSettings(CALENDAR)).runs for day in one], memory
 

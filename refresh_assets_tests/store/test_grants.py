@@ -36,7 +36,7 @@ from refresh_assets.store.provision import init
 from refresh_assets.store.tracking import Tracking
 from refresh_assets_tests import worlds
 from refresh_assets_tests.conftest import new_database
-from refresh_assets_tests.worlds import CALENDAR, execute, insert, portfolio, position, table_rows, uid
+from refresh_assets_tests.worlds import CALENDAR, execute, insert, portfolio, position, settled, table_rows, uid
 
 ROLE = """night's "own" Role"""
 MARCH, APRIL = date(2026, 3, 31), date(2026, 4, 1)
@@ -250,6 +250,8 @@ def test_the_gates_second_look_reads_what_was_written_under_the_role(
     execute(bank.owner, "update positions set exit_date = %s", MARCH)
     monkeypatch.setattr(holdings, "read_base", None)
     monkeypatch.setattr(holdings, "read_owned", None)
+    with bank.owner.connect() as connection:
+        settled(connection)
     with bank.night.connect() as connection:
         now, _ = read_facts(connection, CALENDAR, MARCH, EVENING, 1, memory=memory)
     assert [one.day for one in facts.pending] == [MARCH, APRIL]

@@ -23,7 +23,7 @@ from refresh_assets.store.expected import expected_portfolios, first_needed
 from refresh_assets.store.gate_memory import LONGEST_MEMORY
 from refresh_assets.store.holdings import HOLDING_TABLES, Holdings
 from refresh_assets_tests import worlds
-from refresh_assets_tests.worlds import CALENDAR, DAY, event, execute, insert, portfolio, position, uid
+from refresh_assets_tests.worlds import CALENDAR, DAY, event, execute, insert, portfolio, position, settled, uid
 
 AT = datetime(2026, 3, 13, 21, 40, tzinfo=UTC)
 DAYS = CALENDAR.days(date(2026, 3, 9), DAY)
@@ -33,6 +33,7 @@ Found = tuple[list[int], list[int], list[set[str]]]
 
 def now_of(connection: psycopg.Connection, instant: datetime = AT) -> Holdings:
     """What is held at a look."""
+    settled(connection)
     return Holdings(connection, states_of(connection, HOLDING_TABLES), FIRST, instant)
 
 
