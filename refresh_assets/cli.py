@@ -13,43 +13,40 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import cyclopts
-from cyclopts import Parameter
-
+from refresh_assets.arguments import Commands, Option, a_day, option
 from refresh_assets.errors import GRANTS_MEND, RefreshError, UsageError
 
 if TYPE_CHECKING:
     from refresh_assets.automation.launch import Plan
     from refresh_assets.settings import Settings
 
-app = cyclopts.App(
-    name="refresh-assets",
-    help="The nightly portfolio refresh: snapshots, correlations, factor exposures and stress tests in PostgreSQL.",
-    help_format="plaintext",
-    version_flags=["--version"],
+EXIT_DONE, EXIT_FAILED, EXIT_BLOCKED = 0, 1, 3
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("refresh-assets")
+
+
+commands = Commands(
+    "refresh-assets",
+    "The nightly portfolio refresh: snapshots, correlations, factor exposures and stress tests in PostgreSQL.",
+    "With --demo a command is about the demo's nights; with --debug an error comes with its traceback.",
+    _version,
 )
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_BLOCKED = 0, 1, 2, 3
-
-Json = Annotated[bool, Parameter(help="Print figures as JSON.", negative=())]
-
-
-def _day(_type: object, tokens: Sequence[Any]) -> date:
-    text = tokens[0].value
-    try:
-        if len(text) != 10:
-            raise ValueError
-        return date.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{text!r} is not a date YYYY-MM-DD", "write for example 2026-03-13") from None
+JSON = option("--json", action="store_true", help="Print figures as JSON.")
+PORTFOLIO = option("portfolio", metavar="PORTFOLIO", help="Its uuid or exact name.")
 
 
-Day = Annotated[date, Parameter(converter=_day)]
+def _date(name: str, words: str, **how: Any) -> Option:
+    return option(name, type=a_day, metavar="DATE", help=words, **how)
 
 
-@app.command
-def init(*, json: Json = False) -> int:
+@commands.command(JSON)
+def init(*, json: bool) -> int:
     """Create or upgrade our tables; the platform's only where they do not exist. Safe to run again."""
     from refresh_assets.settings import load
     from refresh_assets.store.database import Database
@@ -74,21 +71,28 @@ def init(*, json: Json = False) -> int:
     return EXIT_DONE
 
 
-@app.command
+@commands.command(
+    _date("--date", "One trading day.", dest="day"),
+    _date("--from", "First day of a range.", dest="first"),
+    _date("--to", "Last day of a range.", dest="last"),
+    option(
+        "--scope",
+        choices=("all", "missing"),
+        help="all: compute the days whole (default for named days). missing: add only what is due.",
+    ),
+    option("--select", default="", metavar="NAMES", help="Names of assets, divided by commas. None: all of the night."),
+    option("--dry-run", action="store_true", help="Say what would be run, and what it would change; write nothing."),
+    JSON,
+)
 def run(
     *,
-    day: Annotated[Day | None, Parameter(name="--date", help="One trading day.")] = None,
-    first: Annotated[Day | None, Parameter(name="--from", help="First day of a range.")] = None,
-    last: Annotated[Day | None, Parameter(name="--to", help="Last day of a range.")] = None,
-    scope: Annotated[
-        Literal["all", "missing"] | None,
-        Parameter(help="all: compute the days whole (default for named days). missing: add only what is due."),
-    ] = None,
-    select: Annotated[str, Parameter(help="Names of assets, divided by commas. None: all of the night.")] = "",
-    dry_run: Annotated[
-        bool, Parameter(help="Say what would be run, and what it would change; write nothing.", negative=())
-    ] = False,
-    json: Json = False,
+    day: date | None,
+    first: date | None,
+    last: date | None,
+    scope: str | None,
+    select: str,
+    dry_run: bool,
+    json: bool,
 ) -> int:
     """Materialize days through Dagster in this process. Without dates: whatever is due up to the last close."""
     from refresh_assets import terminal
@@ -142,12 +146,8 @@ def _dry_run(settings: Settings, plan: Plan, again: Sequence[date], names: Seque
         terminal_restatements.print_would_change(one)
 
 
-@app.command
-def status(
-    *,
-    day: Annotated[Day | None, Parameter(name="--date", help="One trading day, in full.")] = None,
-    json: Json = False,
-) -> int:
+@commands.command(_date("--date", "One trading day, in full.", dest="day"), JSON)
+def status(*, day: date | None, json: bool) -> int:
     """Which days are complete, due, blocked or skipped, why, and what to do; which no longer agree with their inputs."""
     from refresh_assets import status
     from refresh_assets.settings import load
@@ -159,12 +159,8 @@ def status(
     return EXIT_DONE
 
 
-@app.command
-def restatements(
-    *,
-    day: Annotated[Day | None, Parameter(name="--date", help="One trading day.")] = None,
-    json: Json = False,
-) -> int:
+@commands.command(_date("--date", "One trading day.", dest="day"), JSON)
+def restatements(*, day: date | None, json: bool) -> int:
     """What re-computed days changed against what stood there, newest first: how much, in whose book, and why."""
     from refresh_assets import terminal_restatements
     from refresh_assets.automation.launch import checked_days
@@ -186,16 +182,16 @@ def restatements(
     return EXIT_DONE
 
 
-@app.command
+@commands.command(
+    PORTFOLIO,
+    _date("day", "A trading day."),
+    option("--factor", help="The exposure to this factor."),
+    option("--scenario", help="The P&L under this stress scenario."),
+    option("--pair", nargs=2, metavar="SYMBOL", help="The correlation of these two symbols."),
+    JSON,
+)
 def explain(
-    portfolio: str,
-    day: Annotated[Day, Parameter(help="A trading day.")],
-    /,
-    *,
-    factor: Annotated[str | None, Parameter(help="The exposure to this factor.")] = None,
-    scenario: Annotated[str | None, Parameter(help="The P&L under this stress scenario.")] = None,
-    pair: Annotated[tuple[str, str] | None, Parameter(help="The correlation of these two symbols.")] = None,
-    json: Json = False,
+    *, portfolio: str, day: date, factor: str | None, scenario: str | None, pair: list[str] | None, json: bool
 ) -> int:
     """Trace one stored number of a portfolio, by uuid or exact name, to its positions, prices and betas.
 
@@ -206,20 +202,18 @@ def explain(
     from refresh_assets.explain.show import print_explanation
     from refresh_assets.settings import load
 
-    answer = trace(load(), portfolio, Question(day, factor, scenario, pair), _now())
+    answer = trace(load(), portfolio, Question(day, factor, scenario, (pair[0], pair[1]) if pair else None), _now())
     _print_json(figures_of(answer)) if json else print_explanation(answer)
     return EXIT_DONE
 
 
-@app.command
-def report(
-    portfolio: str | None = None,
-    /,
-    *,
-    day: Annotated[Day, Parameter(name="--date", help="A trading day.")],
-    out: Annotated[Path, Parameter(help="The folder of the file.")] = Path("."),
-    json: Json = False,
-) -> int:
+@commands.command(
+    option("portfolio", metavar="PORTFOLIO", nargs="?", help="Its uuid or exact name."),
+    _date("--date", "A trading day.", dest="day", required=True),
+    option("--out", type=Path, default=Path("."), metavar="FOLDER", help="Where the file goes. Default: here."),
+    JSON,
+)
+def report(*, portfolio: str | None, day: date, out: Path, json: bool) -> int:
     """Write a day's stored figures as one self-contained HTML file, and print its path.
 
     Of everybody, or of one portfolio in full, by uuid or exact name."""
@@ -231,8 +225,8 @@ def report(
     return EXIT_DONE
 
 
-@app.command
-def onboard(portfolio: str, /, *, json: Json = False) -> int:
+@commands.command(PORTFOLIO, JSON)
+def onboard(*, portfolio: str, json: bool) -> int:
     """Give one new portfolio, by uuid or exact name, its rows at once: from its inception to the last close."""
     from refresh_assets import terminal
     from refresh_assets.automation import onboarding
@@ -245,8 +239,8 @@ def onboard(portfolio: str, /, *, json: Json = False) -> int:
     return EXIT_BLOCKED if done.left_out and not done.days else EXIT_DONE
 
 
-@app.command
-def grants(*, role: str, json: Json = False) -> int:
+@commands.command(option("--role", required=True, help="Its name."), JSON)
+def grants(*, role: str, json: bool) -> int:
     """Print the SQL that lets a database role run init and the night, and no more: an owner pipes it to psql."""
     from refresh_assets.settings import load
     from refresh_assets.store.database import Database
@@ -257,12 +251,16 @@ def grants(*, role: str, json: Json = False) -> int:
     return EXIT_DONE
 
 
-@app.command
-def demo(
-    *,
-    folder: Annotated[Path, Parameter(help="Where the demo's database and Dagster home are kept.")] = Path(".demo"),
-    json: Json = False,
-) -> int:
+@commands.command(
+    option(
+        "--folder",
+        type=Path,
+        default=Path(".demo"),
+        help="Where the demo's database and Dagster home are kept. Default: .demo",
+    ),
+    JSON,
+)
+def demo(*, folder: Path, json: bool) -> int:
     """Real nights of February and March 2020 on an embedded PostgreSQL: books, what was left out, where to look next."""
     from refresh_assets.demo.nights import play
 
@@ -322,8 +320,8 @@ def _ended(words: list[str]) -> int:
             words.remove("--demo")
             with world(Path(".demo")) as clock:
                 _clock.append(clock)
-                return _called(words)
-        return _called(words)
+                return commands.call(words)
+        return commands.call(words)
     except KeyboardInterrupt:
         print("refresh-assets: stopped; what was committed stays, the rest is still due.", file=sys.stderr)
         return 130
@@ -339,18 +337,10 @@ def _exit_of(error: Exception) -> tuple[int, str]:
     """The exit code of an error, and its one line with the mend."""
     if isinstance(error, RefreshError):
         return error.exit_code, str(error)
-    if isinstance(error, cyclopts.CycloptsError):
-        hint = "name a day with --date, and " if isinstance(error, cyclopts.UnusedCliTokensError) else ""
-        return EXIT_USAGE, f"{' '.join(str(error).split())} Mend: {hint}see refresh-assets --help."
     from refresh_assets.store.database import is_lost_connection
 
     line = " ".join(f"{type(error).__name__}: {error}".split())
     return 4 if is_lost_connection(error) else EXIT_FAILED, f"{line} Mend: {_mend_of(error)}."
-
-
-def _called(words: list[str]) -> int:
-    result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-    return result if isinstance(result, int) else EXIT_DONE
 
 
 def _mend_of(error: BaseException) -> str:

@@ -173,12 +173,15 @@ REFUSED = [
     (["run", "--from", "2020-02-21", "--to", "2020-02-20"], "the range begins on 2020-02-21 and ends before it"),
     (["run", "--date", "2020-02-20", "--to", "2020-02-21"], "--date and a range were both given"),
     (["run", "--select", "snapshots"], "--select names no asset of the night: snapshots"),
-    (["run", "--scope", "some"], "Invalid value"),
-    (["run", "--nonsense"], "Unknown option"),
-    (["nonsense"], "Unknown command"),
+    (["run", "--scope", "some"], "argument --scope: invalid choice: 'some'"),
+    (["run", "--nonsense"], "refresh-assets run has no option --nonsense. Mend: see refresh-assets run --help."),
+    (["run", "--dat=2020-02-24"], "refresh-assets run has no option --dat=2020-02-24. Mend: write --date, or see "),
+    (["nonsense"], "argument COMMAND: invalid choice: 'nonsense'"),
+    (["--json"], "refresh-assets has no option --json. Mend: see refresh-assets --help."),
+    (["grants"], "the following arguments are required: --role. Mend: see refresh-assets grants --help."),
     (["status", "--date", "2020-02-22"], "2020-02-22 is not a trading day (Saturday)"),
     (["restatements", "--date", "2020-02-22"], "2020-02-22 is not a trading day (Saturday)"),
-    (["run", "2020-02-24"], "Unused Tokens: ['2020-02-24']. Mend: name a day with --date, and see "),
+    (["run", "2020-02-24"], "'2020-02-24' is one word too many for refresh-assets run. Mend: name a day with --date"),
 ]
 
 
@@ -254,12 +257,28 @@ def test_a_wrong_setting_is_refused_by_name(
     assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["", "init", "run", "status", "demo"])
-def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    """--help prints what the command is for, and ends with 0."""
-    assert cli.main([*command.split(), "--help"]) == 0
+COMMANDS = ("init", "run", "status", "restatements", "explain", "report", "onboard", "grants", "demo")
 
-    assert "Usage: refresh-assets" in capsys.readouterr().out
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    """--help prints what the command is for, and every one of its options, and ends with 0."""
+    assert cli.main([command, "--help"]) == 0
+
+    out = capsys.readouterr().out
+    assert out.startswith(f"usage: refresh-assets {command} ")
+    assert "  --json " in out
+
+
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_without_a_command_all_are_named(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """As --help does, which ends with 0."""
+    assert cli.main(words) == 0
+
+    out = capsys.readouterr().out
+    assert out.startswith("usage: refresh-assets [-h] [--version] COMMAND ...")
+    named = [line.split()[0] for line in out.splitlines() if line[:4] == "    " and line[4:5].strip()]
+    assert tuple(named) == COMMANDS
 
 
 def test_help_loads_nothing_heavy() -> None:
