@@ -16,12 +16,14 @@ from pathlib import Path
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
+from refresh_assets.beside import beside
 from refresh_assets.errors import DayRefused
 
 NEW_YORK = ZoneInfo("America/New_York")
 REGULAR_CLOSE = time(16, 0)
 HALF_DAY_CLOSE = time(13, 0)
 
+_CLOSED, _CLOSES_EARLY = "public", "half_day"  # the library's words
 _ONE_DAY = timedelta(days=1)
 _SATURDAY = 5
 _WEEKEND = {5: "Saturday", 6: "Sunday"}
@@ -168,6 +170,21 @@ class TradingCalendar:
         return effective
 
 
+def ask_ahead(first: int, last: int) -> None:
+    """Have another process load the library and say when the exchange is closed in some years: that takes 0.1 s and more,
+    which this one has for something else until it asks for a day."""
+    _AHEAD[:] = [beside(partial(_closures_and_early_closes, first, last))]
+
+
+_AHEAD: list[Callable[[], Mapping[tuple[int, str], dict[date, str]]]] = []
+
+
+def _closures_and_early_closes(first: int, last: int) -> dict[tuple[int, str], dict[date, str]]:
+    """Early closes of the last year alone: nobody asks when a day of the past closed."""
+    asked = [*((year, _CLOSED) for year in range(first, last + 1)), (last, _CLOSES_EARLY)]
+    return {(year, category): _worked_out(year, category) for year, category in asked}
+
+
 def _every_day(first: date, last: date) -> Iterable[date]:
     return (first + timedelta(days=offset) for offset in range((last - first).days + 1))
 
@@ -177,7 +194,7 @@ def _every_day(first: date, last: date) -> Iterable[date]:
 @cache
 def _closures_of(year: int) -> Mapping[date, str]:
     """Closed weekdays of a year, with the reason of each."""
-    return MappingProxyType({day: name for day, name in _from_library(year, "public").items() if day.year == year})
+    return MappingProxyType({day: name for day, name in _from_library(year, _CLOSED).items() if day.year == year})
 
 
 @cache
@@ -191,12 +208,17 @@ def _open_days_of(year: int) -> tuple[date, ...]:
 @cache
 def _early_closes_of(year: int) -> Mapping[date, time]:
     """Half days of a year, planned or not, with the time in New York at which each closes."""
-    planned = {day: _stated_close(name) for day, name in _from_library(year, "half_day").items()}
+    planned = {day: _stated_close(name) for day, name in _from_library(year, _CLOSES_EARLY).items()}
     unplanned = {day: close for day, close in _UNPLANNED_EARLY_CLOSES.items() if day.year == year}
     return MappingProxyType(planned | unplanned)
 
 
 def _from_library(year: int, category: str) -> dict[date, str]:
+    told = _AHEAD[0]().get((year, category)) if _AHEAD else None
+    return _worked_out(year, category) if told is None else told
+
+
+def _worked_out(year: int, category: str) -> dict[date, str]:
     return dict(_exchange()(years=year, categories=category, language="en_US").items())
 
 

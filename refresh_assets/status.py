@@ -7,26 +7,31 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from refresh_assets.calendar import NEW_YORK, TradingCalendar, ask_ahead
 from refresh_assets.settings import Settings
 from refresh_assets.store.database import Database
+
+if TYPE_CHECKING:
+    from refresh_assets.store.alerts import Alert
 
 
 def of_days(settings: Settings, now: datetime, json: bool) -> dict[str, Any] | None:
     """Every day up to now: printed, or its figures."""
-    from refresh_assets.automation import launch
-    from refresh_assets.calendar import TradingCalendar
+    _ask_ahead(settings, now)
+    database = Database.of(settings)
+    with database.snapshot_later() as snapshot, ThreadPoolExecutor(1) as asking:
+        # While it connects for columns: loading what asks for days; while that is asked: loading what only the rest needs.
+        from refresh_assets.automation import launch
 
-    database, calendar = Database.of(settings), TradingCalendar(settings.extra_closures)
-    effective = calendar.effective_date(now)
-    with ThreadPoolExecutor(1) as asking:
+        calendar = TradingCalendar(settings.extra_closures)
+        effective = calendar.effective_date(now)
         asked = asking.submit(launch.statuses_of, settings, calendar.days(settings.start_date, effective), now)
-        # While the database reads who holds what: loading what only the rest needs, and connecting for it.
+        waiting = asking.submit(_undelivered, database)
         from refresh_assets import terminal, terminal_restatements
         from refresh_assets.core import scenarios
         from refresh_assets.errors import ScenarioFileError
-        from refresh_assets.store.alerts import undelivered_alerts
         from refresh_assets.store.days import State
         from refresh_assets.store.stale import stale_days
 
@@ -35,12 +40,10 @@ def of_days(settings: Settings, now: datetime, json: bool) -> dict[str, Any] | N
             current = scenarios.configured(settings.scenarios_file).digest
         except ScenarioFileError as error:  # what stands is told all the same
             problem = str(error)
-        with database.snapshot_later() as snapshot:
-            found = asked.result()
-            complete = [one.day for one in found if one.state is State.COMPLETE]
-            stale = stale_days(database, calendar, complete, snapshot=snapshot, scenarios=current)
-    with database.connect() as connection:
-        alerts = undelivered_alerts(connection)
+        found = asked.result()
+        complete = [one.day for one in found if one.state is State.COMPLETE]
+        stale = stale_days(database, calendar, complete, snapshot=snapshot, scenarios=current)
+        alerts = waiting.result()
     if json:
         figures, stale_figures = terminal.status_figures(found), terminal_restatements.stale_figures(stale)
         return {
@@ -59,6 +62,7 @@ def of_days(settings: Settings, now: datetime, json: bool) -> dict[str, Any] | N
 
 def of_day(settings: Settings, day: date, now: datetime, json: bool) -> dict[str, Any] | None:
     """One day in full: printed, or its figures. Raises UsageError where it is no trading day up to now."""
+    _ask_ahead(settings, now)
     from refresh_assets import terminal, terminal_restatements
     from refresh_assets.assets.restating import look_at_day
     from refresh_assets.automation import launch
@@ -75,3 +79,15 @@ def of_day(settings: Settings, day: date, now: datetime, json: bool) -> dict[str
     if found.state is State.COMPLETE:
         terminal_restatements.print_stale_day(stale)
     return None
+
+
+def _undelivered(database: Database) -> list[Alert]:
+    from refresh_assets.store.alerts import undelivered_alerts
+
+    with database.connect() as connection:
+        return undelivered_alerts(connection)
+
+
+def _ask_ahead(settings: Settings, now: datetime) -> None:
+    """From two years before the first day on, for as far do the first days look back."""
+    ask_ahead(settings.start_date.year - 2, now.astimezone(NEW_YORK).year)

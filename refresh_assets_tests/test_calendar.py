@@ -270,3 +270,23 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 def _hash(lines: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def test_years_that_another_process_works_out_are_the_same() -> None:
+    """This one loads the library for others alone."""
+    code = """
+import sys
+from datetime import date
+from refresh_assets.calendar import TradingCalendar, ask_ahead
+ask_ahead(2019, 2021)
+calendar = TradingCalendar()
+print(calendar.closures(date(2019, 1, 1), date(2021, 12, 31)), calendar.close_time(date(2021, 11, 26)))
+print("holidays" in sys.modules)
+print(calendar.close_time(date(2018, 11, 23)), calendar.closed_reason(date(2018, 12, 5)), "holidays" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+
+    closures, early = CALENDAR.closures(date(2019, 1, 1), date(2021, 12, 31)), CALENDAR.close_time(date(2021, 11, 26))
+    before = CALENDAR.close_time(date(2018, 11, 23)), CALENDAR.closed_reason(date(2018, 12, 5))
+    assert told == [f"{closures} {early}", "False", f"{before[0]} {before[1]} True"]
+    assert early.hour == before[0].hour == 13
