@@ -29,11 +29,12 @@ lint: $(READY)        ## ruff, types, layers: everything CI refuses
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY)        ## the night at 10,000 portfolios, as ratios to the loop it replaces and to raw COPY; growth, readers, the gate
+bench: $(READY)        ## the night at 10,000 portfolios, as ratios to the loop it replaces and to raw COPY; growth, readers, the gate, start-up
 	@$(BIN)/python -m benchmarks.night --days 20
 	@$(BIN)/python -m benchmarks.growth
 	@$(BIN)/python -m benchmarks.readers
 	@$(BIN)/python -m benchmarks.gate_look
+	@$(BIN)/python -m benchmarks.start_up
 
 bench-smoke: $(READY)        ## the same at 200 portfolios: proves that the benchmark runs
 	@$(BIN)/python -m benchmarks.night --portfolios 200 --loop-sample 20 --runs 1

@@ -143,7 +143,7 @@ def test_it_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     """What it is for, and its three options."""
     text = page(capsys, "--help")
 
-    assert "Usage: refresh-assets explain" in text
+    assert "usage: refresh-assets explain" in text
     for option in ("--factor", "--scenario", "--pair", "--json"):
         assert option in text
 

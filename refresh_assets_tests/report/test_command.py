@@ -194,7 +194,7 @@ def test_it_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["report", "--help"]) == 0
 
     text = capsys.readouterr().out
-    assert "Usage: refresh-assets report" in text
+    assert "usage: refresh-assets report" in text
     for option in ("--date", "--out", "--json"):
         assert option in text
 
