@@ -16,7 +16,7 @@ import psycopg
 from refresh_assets.core.book import Decimals
 from refresh_assets.core.money import LARGEST, Floats
 from refresh_assets.core.omissions import Omission
-from refresh_assets.store.dates import day_number
+from refresh_assets.store.dates import STARTS, day_number
 from refresh_assets.store.exceptions import copy_exceptions
 from refresh_assets.store.optional import events_source
 
@@ -148,7 +148,8 @@ def latest_complete_day(connection: psycopg.Connection[Any]) -> date | None:
 def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     """Market value, last price and its date of the PUBLIC and OPTIONS positions held on the day, from its marks.
 
-    Never moves a position back in time. Gives the number of positions changed."""
+    Nothing that is deleted is touched, neither a position nor those of a portfolio. Never moves a position back in time. Gives
+    the number of positions changed."""
     # The events that the night can use, as in read.py: others are named there, and left out here.
     connection.execute(
         f"""
@@ -165,7 +166,8 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     # Nearly all positions have sold nothing since. As a list their ids are looked up row by row: joined with them, the
     # planner would hash all positions instead.
     rows = connection.execute("select position_id from sold_since").fetchall()
-    values = {"day": day, "sold": [row[0] for row in rows]}
+    nobodys = connection.execute(_NOT_THERE.encode(), {"day": day}).fetchall()
+    values = {"day": day, "sold": [row[0] for row in rows], "nobodys": [row[0] for row in nobodys]}
     changed = 0
     for quantity, more, chosen in (("p.quantity", "", _UNSOLD), ("(p.quantity + s.quantity)", ", sold_since s", _SOLD)):
         statement = _MARKED.format(quantity=quantity, more=more, chosen=chosen)
@@ -173,6 +175,7 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     return changed
 
 
+_NOT_THERE = f"select f.id from portfolios f where f.deleted_at is not null or {STARTS} > %(day)s"
 _UNSOLD = "p.id <> all(%(sold)s::uuid[])"
 _SOLD = "p.id = any(%(sold)s::uuid[]) and s.position_id = p.id"
 _MARKED = f"""
@@ -183,7 +186,7 @@ _MARKED = f"""
     and p.investment_class::text in ('PUBLIC', 'OPTIONS') and abs(p.quantity) <= {LARGEST}
     and (p.entry_date is null or p.entry_date <= %(day)s) and (p.exit_date is null or p.exit_date > %(day)s)
     and p.deleted_at is null and (p.last_price_date is null or p.last_price_date <= %(day)s)
-    and {{quantity}} <> 0 and m.close_price <> 0
+    and p.portfolio_id <> all(%(nobodys)s::uuid[]) and {{quantity}} <> 0
     and (p.last_price_date is distinct from %(day)s or p.last_price is distinct from m.close_price or p.market_value is
         distinct from {{quantity}} * m.close_price * case p.investment_class::text when 'OPTIONS' then 100 else 1 end)
 """

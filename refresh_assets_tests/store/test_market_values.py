@@ -128,6 +128,29 @@ def test_positions_that_are_not_held_on_the_day_are_left_alone(world: Database) 
     assert update_positions(world) == {"positions_updated": 7}
 
 
+def test_positions_of_a_portfolio_that_is_not_there_are_left_alone(world: Database) -> None:
+    """Deleted (even after the day), or not begun: though others hold the same symbol."""
+    insert(
+        world,
+        "portfolios",
+        worlds.portfolio(41, deleted_at="2026-03-01"),
+        worlds.portfolio(42, deleted_at="2026-04-01"),
+        worlds.portfolio(43, inception_date=NEXT),
+    )
+    insert(world, "positions", *(worlds.position(number * 10, number, "AAA", 1) for number in (41, 42, 43)))
+    run(world)
+    assert update_positions(world) == {"positions_updated": 7}
+    assert execute(world, ROW, uid("position", 410)) == [(None, None, None)]
+
+
+def test_a_close_of_zero_is_a_price(world: Database) -> None:
+    """As the snapshot has it: a position that is worth nothing must not go on showing what it was worth before."""
+    execute(world, "update market_data_cache set close_price = 0 where symbol = 'CCC' and date = %s", DAY)
+    run(world)
+    assert update_positions(world) == {"positions_updated": 7}
+    assert execute(world, ROW, uid("position", 13)) == [(0, 0, DAY)]
+
+
 def test_the_update_is_hot(world: Database) -> None:
     """On the table that init made, no index is touched: every update stays in its page."""
     run(world)
