@@ -175,7 +175,10 @@ def update_market_values(connection: psycopg.Connection[Any], day: date) -> int:
     return changed
 
 
-_NOT_THERE = f"select f.id from portfolios f where f.deleted_at is not null or {STARTS} > %(day)s"
+# Without a null among them, which a view may have: compared with that, no position would be another's.
+_NOT_THERE = (
+    f"select f.id from portfolios f where f.id is not null and (f.deleted_at is not null or {STARTS} > %(day)s)"
+)
 _UNSOLD = "p.id <> all(%(sold)s::uuid[])"
 _SOLD = "p.id = any(%(sold)s::uuid[]) and s.position_id = p.id"
 _MARKED = f"""

@@ -143,6 +143,16 @@ def test_positions_of_a_portfolio_that_is_not_there_are_left_alone(world: Databa
     assert execute(world, ROW, uid("position", 410)) == [(None, None, None)]
 
 
+def test_a_portfolio_without_an_id_takes_nobodys_prices_away(world: Database) -> None:
+    """A view may have one: what is compared with null is neither equal nor different."""
+    run(world)
+    execute(world, "alter table portfolios rename to books")
+    nameless = """select (jsonb_populate_record(null::books, '{"deleted_at": "2026-03-01"}')).*"""
+    execute(world, f"create view portfolios as select * from books union all {nameless}")
+    with world.connect() as connection:
+        assert update_market_values(connection, DAY) == 7
+
+
 def test_a_close_of_zero_is_a_price(world: Database) -> None:
     """As the snapshot has it: a position that is worth nothing must not go on showing what it was worth before."""
     execute(world, "update market_data_cache set close_price = 0 where symbol = 'CCC' and date = %s", DAY)
