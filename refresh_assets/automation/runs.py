@@ -172,9 +172,9 @@ def _end(
         " restarted). What it had committed stands. Days that are due are computed again by themselves: by Dagster's retry of"
         f" this run, or by the next one of symbol_batch_sensor.{_mixed_words(mixed, days)}"
     )
+    _tell_what_stands(database, instance, run_id)  # first: a look that ends in between leaves the run to the next one
     reason = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
     instance.report_run_failed(run, words, reason)
-    _tell_what_stands(database, instance, run_id)
     if instance.event_log_storage.supports_global_concurrency_limits:
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
     nights = run.tags.get(NIGHTS) or run.tags.get(SINGLE) or "no day"
