@@ -17,12 +17,17 @@ T = TypeVar("T")
 def beside(work: Callable[[], T]) -> Callable[[], T]:
     """What gives the result of some work, which a process begins at once; whoever asks waits for it.
 
-    The work is done by whoever asks first, where this process has other threads, and so must not be forked, and where the
-    other process ends without an answer."""
+    The work is done by whoever asks first, where this process has other threads, and so must not be forked, where there may
+    be no more processes, and where the other one ends without an answer."""
     if threading.active_count() > 1:
         return cache(work)
     reading, writing = os.pipe()
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        os.close(reading)
+        os.close(writing)
+        return cache(work)
     if child == 0:
         _answer(work, writing)
     os.close(writing)

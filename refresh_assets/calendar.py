@@ -171,7 +171,7 @@ class TradingCalendar:
 
 
 def ask_ahead(first: int, last: int) -> None:
-    """Have another process load the library and say when the exchange is closed in some years: that takes 0.1 s and more,
+    """Have another process load the library and say when the exchange is closed in some years: that takes some 50 ms,
     which this one has for something else until it asks for a day. Once: other years are worked out as they are asked for."""
     if not _AHEAD:
         _AHEAD.append(beside(partial(_closures_and_early_closes, first, last)))

@@ -67,6 +67,12 @@ def test_a_process_with_threads_is_not_forked() -> None:
     assert said(f"{thread}; told = beside(pid); print(told() == os.getpid()); stop.set()") == "True"
 
 
+def test_where_no_process_may_be_added_the_work_is_done_here() -> None:
+    """A limit of processes is no reason to tell nothing."""
+    code = "def full(): raise BlockingIOError\nos.fork = full\nfor _ in range(2000): told = beside(pid)\nprint(told() == here)"
+    assert said(code) == "True"
+
+
 def test_an_error_of_the_work_is_raised_where_it_is_asked_for() -> None:
     """As if it had been done there."""
     code = "told = beside(lambda: 1 // 0)\ntry: told()\nexcept ZeroDivisionError: print('raised')"
