@@ -30,7 +30,7 @@ lint: $(READY)        ## ruff, types, layers: everything CI refuses
 	@$(BIN)/mypy
 
 bench: $(READY)        ## the night at 10,000 portfolios, as ratios to the loop it replaces and to raw COPY; growth, readers, the gate, start-up
-	@$(BIN)/python -m benchmarks.night --days 20
+	@$(BIN)/python -m benchmarks.night --days 20 --record
 	@$(BIN)/python -m benchmarks.growth
 	@$(BIN)/python -m benchmarks.readers
 	@$(BIN)/python -m benchmarks.gate_look
